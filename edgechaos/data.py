@@ -1,0 +1,191 @@
+"""Data sets: a verified cache, local IDX files or the official download, in this order.
+
+`python -m edgechaos.data` prepares a data set ahead of the first experiment.
+"""
+
+import argparse
+import hashlib
+import logging
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from flax import struct
+from jaxtyping import Float32, Int32
+
+from edgechaos.errors import UserError
+from edgechaos.files import atomic_write, exclusive_lock, user_cache, writable_directory
+
+logger = logging.getLogger("edgechaos.data")  # not __name__: that is __main__ under python -m
+
+DATASETS = ("fashion_mnist", "mnist", "kmnist", "digits")
+DEBIAN_FOLDERS = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
+DEBIAN_PACKAGES = {"fashion_mnist": "dataset-fashion-mnist"}
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+@struct.dataclass
+class Dataset:
+    """Flattened images scaled to [0, 1] with their labels 0 ... num_classes - 1."""
+
+    train_images: Float32[np.ndarray, "S N"]
+    train_labels: Int32[np.ndarray, "S"]
+    test_images: Float32[np.ndarray, "T N"]
+    test_labels: Int32[np.ndarray, "T"]
+    num_classes: int = struct.field(pytree_node=False)
+
+
+def load(name: str = "fashion_mnist", data_dir: str | os.PathLike | None = None) -> Dataset:
+    """Loads a data set, preparing its cache on the first call.
+
+    Args:
+      name: "fashion_mnist", "mnist", "kmnist" (S = 60,000, T = 10,000, N = 784) or "digits" (scikit-learn's 8 x 8
+        set, S = 1,437, T = 360, N = 64, a fixed stratified 80/20 split).
+      data_dir: where the cache is kept and IDX files are looked for; default: the user's cache folder.
+
+    Raises:
+      UserError: unknown name, `data_dir` not writable, damaged files, or no source within reach.
+    """
+    if name == "digits":
+        return _digits()
+    if name not in DATASETS:
+        raise UserError(f"dataset = '{name}': no such data set; there are {', '.join(DATASETS)}")
+    directory = writable_directory(data_dir or user_cache() / "data", "data_dir")
+    arrays = _read_cache(directory / f"{name}.npz")
+    if arrays is None:
+        with exclusive_lock(directory / f"{name}.lock", wait=True):
+            arrays = _read_cache(directory / f"{name}.npz") or _prepare(name, directory)
+    return Dataset(
+        train_images=_scale(arrays["train_images"], 255),
+        train_labels=arrays["train_labels"].astype(np.int32),
+        test_images=_scale(arrays["test_images"], 255),
+        test_labels=arrays["test_labels"].astype(np.int32),
+        num_classes=10,
+    )
+
+
+def _scale(images: np.ndarray, maximum: int) -> np.ndarray:
+    """Maps 0 ... maximum to [0, 1] in float32."""
+    return images.astype(np.float32) / np.float32(maximum)
+
+
+def _digits() -> Dataset:
+    """scikit-learn's digits; the split is fixed by its seed."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    images, labels = load_digits(return_X_y=True)
+    split = train_test_split(images, labels.astype(np.int32), test_size=0.2, random_state=0, stratify=labels)
+    train_images, test_images, train_labels, test_labels = split
+    logger.info("digits: from scikit-learn")
+    return Dataset(_scale(train_images, 16), train_labels, _scale(test_images, 16), test_labels, num_classes=10)
+
+
+def _content_sha256(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over names, shapes and bytes of the cached arrays."""
+    digest = hashlib.sha256()
+    for key in ARRAYS:
+        digest.update(f"{key}{arrays[key].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[key]).data)
+    return digest.hexdigest()
+
+
+def _read_cache(path: Path) -> dict[str, np.ndarray] | None:
+    """Returns the cached uint8 arrays, or None if there is no cache or it is damaged (said in the log)."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in ARRAYS}
+            intact = str(file["sha256"]) == _content_sha256(arrays)
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        logger.warning("the cache '%s' cannot be read (%s); preparing it again", path, error)
+        return None
+    if not intact:
+        logger.warning("the cache '%s' is damaged (wrong SHA-256); preparing it again", path)
+        return None
+    logger.info("%s: from the cache '%s'", path.stem, path)
+    return arrays
+
+
+def _prepare(name: str, directory: Path) -> dict[str, np.ndarray]:
+    """Builds the data set from local files or the download, and writes the cache."""
+    from edgechaos import idx  # TFDS is needed on the first call only
+
+    folder = _local_folder(name, directory)
+    local_files = _local_files(folder) if folder else None
+    incomplete = directory / f"{name}.incomplete"
+    shutil.rmtree(incomplete, ignore_errors=True)  # left by a killed process; we hold the lock
+    logger.info("%s: preparing from %s", name, f"'{folder}'" if folder else f"the download {idx.SOURCES[name].url}")
+    try:
+        arrays = idx.build(name, incomplete, local_files)
+    except UserError:
+        raise
+    except Exception as error:  # TFDS raises whatever its network stack does
+        raise UserError(_how_to_get(name, directory, error)) from error
+    finally:
+        shutil.rmtree(incomplete, ignore_errors=True)
+    digest = _content_sha256(arrays)
+    atomic_write(directory / f"{name}.npz", lambda file: np.savez(file, sha256=np.array(digest), **arrays))
+    return arrays
+
+
+def _local_files(folder: Path) -> dict[str, Path]:
+    """Returns those of the four IDX files that `folder` holds, by official name."""
+    from edgechaos import idx
+
+    found = {}
+    for name in idx.FILES:
+        for candidate in (folder / name, folder / f"{name}.gz"):
+            if candidate.is_file():
+                found.setdefault(name, candidate)
+    return found
+
+
+def _local_folder(name: str, directory: Path) -> Path | None:
+    """Returns the first place that holds all four IDX files."""
+    for folder in (directory, DEBIAN_FOLDERS.get(name)):
+        found = len(_local_files(folder)) if folder else 0
+        if found == 4:
+            return folder
+        if found:
+            logger.warning("'%s' holds %d of the four IDX files only; looking elsewhere", folder, found)
+    return None
+
+
+def _how_to_get(name: str, directory: Path, error: Exception) -> str:
+    """Names the ways to the data after all of them failed."""
+    reason = str(error).strip().splitlines()
+    ways = [f"1. put the four official IDX files (*-ubyte, gzipped or not) into '{directory}', or set data_dir to where they are"]
+    if name in DEBIAN_PACKAGES:
+        ways.append(f"2. on Debian or Ubuntu: apt-get install {DEBIAN_PACKAGES[name]}")
+    else:
+        ways.append("2. on a machine that has them: copy its cache file " + f"{name}.npz there")
+    ways.append(f"3. allow the download (it failed: {type(error).__name__}: {reason[0][:200] if reason else ''})")
+    return f"dataset = '{name}': no cache, no local files and no download. Three ways:\n  " + "\n  ".join(ways)
+
+
+def main() -> int:
+    """Command line: prepares data sets and says where they came from."""
+    parser = argparse.ArgumentParser(prog="python -m edgechaos.data", description="Prepare and check a data set.")
+    parser.add_argument("--dataset", default="fashion_mnist", help=f"one of {', '.join(DATASETS)} (default %(default)s)")
+    parser.add_argument("--data_dir", default=None, help="folder of the cache and of IDX files (default: user's cache)")
+    arguments = parser.parse_args()
+    logging.basicConfig(format="%(message)s")
+    logger.setLevel(logging.INFO)
+    try:
+        dataset = load(arguments.dataset, arguments.data_dir)
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    train, test = dataset.train_images, dataset.test_images
+    print(f"{arguments.dataset}: {len(train)} training and {len(test)} test images of {train.shape[1]} pixels")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

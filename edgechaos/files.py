@@ -1,0 +1,77 @@
+"""Atomic writes and exclusive locks, shared by the data cache and the work directories."""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from edgechaos.errors import UserError
+
+
+def user_cache() -> Path:
+    """Returns the project's folder in the user's cache ($XDG_CACHE_HOME, else ~/.cache)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgechaos"
+
+
+def writable_directory(path: str | os.PathLike, field: str) -> Path:
+    """Creates `path` if need be and returns it.
+
+    Raises:
+      UserError: nothing can be written there; `field` says which setting to change.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UserError(f"{field} = '{path}' cannot be written to ({error.strerror}); name another directory") from error
+    return path
+
+
+def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Calls `write(file)` on a temporary neighbour of `path` and renames it over `path` once it is on disk.
+
+    A reader sees the old content or the new one, never a part; a failed write leaves the old content and no litter.
+    """
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would shut colleagues out of a shared folder
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: Path, wait: bool) -> Iterator[None]:
+    """Holds `path` as an advisory lock that the kernel frees when the process ends, however it ends.
+
+    Args:
+      path: the lock file; it names the holder's process id and stays behind, empty.
+      wait: wait for the present holder; if False, raise instead.
+
+    Raises:
+      UserError: another process holds the lock and `wait` is False.
+    """
+    with open(path, "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise UserError(f"'{path.parent}' is in use by another run (process {holder}); wait or name another") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)

@@ -1,0 +1,41 @@
+"""Order parameters: where a kernel stands in the order-chaos phase diagram."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+
+@struct.dataclass
+class OrderParameters:
+    """(J0, J^2) of a kernel, or their standard errors."""
+
+    j0: Float[Array, "*members"]
+    j_squared: Float[Array, "*members"]
+
+
+def order_parameters(kernel: Float[Array, "n_in n_out"]) -> OrderParameters:
+    """J0 = n_in mean(W), J^2 = n_in var(W): the weights have mean J0 / N and variance J^2 / N.
+
+    Both are invariant under any permutation of the entries. bfloat16 and float16 kernels are summed in float32.
+
+    Source: the text above Eq. 3.
+
+    >>> order_parameters(jnp.array([[1.0, 3.0], [1.0, 3.0]]))
+    OrderParameters(j0=Array(4., dtype=float32), j_squared=Array(2., dtype=float32))
+    """
+    kernel = kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32))
+    num_inputs = kernel.shape[0]
+    return OrderParameters(num_inputs * jnp.mean(kernel), num_inputs * jnp.var(kernel))
+
+
+def order_parameter_errors(j_squared: Float[Array, "*members"], num_inputs: int, num_outputs: int) -> OrderParameters:
+    """Standard errors of J0 and J^2 measured on one kernel of independent normal entries.
+
+    se(J0) = J / sqrt(n_out), and se(J^2) = J^2 sqrt(2 / (n_in n_out)): for a square kernel J / sqrt(N) and sqrt(2) J^2 / N.
+    Trained kernels are not independent entries; for them it is the resolution that N allows.
+    """
+    j_squared = jnp.asarray(j_squared)
+    return OrderParameters(
+        jnp.sqrt(j_squared / num_outputs), j_squared * jnp.sqrt(2.0 / jax.numpy.float32(num_inputs * num_outputs))
+    )

@@ -1,0 +1,91 @@
+"""Scaling laws of the ordered phase (Eqs. 4, 5, 8, 9) and J^2(epoch) in closed form (Eqs. C2 to C5)."""
+
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+Scalar = Float[Array, "*members"] | float
+
+
+@struct.dataclass
+class LinearFit:
+    """Least-squares line with the standard error of its slope."""
+
+    slope: Float[Array, "*members"]
+    intercept: Float[Array, "*members"]
+    standard_error: Float[Array, "*members"]
+
+
+def scale_factor(learning_rate: Scalar, momentum: Scalar, batch_size: Scalar) -> Scalar:
+    """eta / ((1 - alpha) B), the only combination of hyperparameters that the ordered phase knows (Eq. 5).
+
+    >>> scale_factor(0.02, 0.5, 32)
+    0.00125
+    """
+    return learning_rate / ((1 - momentum) * batch_size)
+
+
+def fit_slope(j_squared: Float[Array, "*members epochs"], num_epochs: int) -> LinearFit:
+    """Fits J^2 = A epoch + C (Eq. 4) to the states after 0 ... num_epochs epochs by least squares.
+
+    Args:
+      j_squared: J^2 after e epochs at entry e of the last axis.
+      num_epochs: how far the fit goes, 2 <= num_epochs < j_squared.shape[-1].
+
+    Returns:
+      A per epoch, C, and the standard error of A as if residuals were independent (they are smooth in time, so that
+      the spread over seeds is the better error).
+
+    Raises:
+      ValueError: num_epochs out of range.
+    """
+    if not 2 <= num_epochs < j_squared.shape[-1]:
+        raise ValueError(f"num_epochs = {num_epochs}: must be in [2, {j_squared.shape[-1] - 1}]")
+    y = jnp.asarray(j_squared)[..., : num_epochs + 1]
+    epochs = jnp.arange(num_epochs + 1, dtype=y.dtype) - num_epochs / 2
+    slope = y @ epochs / (epochs @ epochs)
+    mean = y.mean(-1)
+    residuals = y - mean[..., None] - slope[..., None] * epochs
+    variance = (residuals**2).sum(-1) / (num_epochs - 1)
+    return LinearFit(slope, mean - slope * num_epochs / 2, jnp.sqrt(variance / (epochs @ epochs)))
+
+
+def relaxation_rate(scale: Scalar, num_samples: int, weight_decay: Scalar) -> Scalar:
+    """Rate per epoch at which weight decay alone shrinks J^2: 4 S lambda eta / ((1 - alpha) B) (Eq. C5 over S/B steps)."""
+    return 4 * num_samples * weight_decay * scale
+
+
+def j_squared_after(
+    epochs: Scalar, initial: Scalar, slope: Scalar, rate: Scalar = 0.0
+) -> Scalar:
+    """J^2 after `epochs` of dJ^2/de = A - rate J^2: a line without decay, else a relaxation towards A / rate.
+
+    Args:
+      epochs: e >= 0, any shape.
+      initial: J^2 at e = 0.
+      slope: A of Eq. 4, per epoch.
+      rate: `relaxation_rate`, >= 0.
+    """
+    decay = jnp.asarray(rate) * epochs
+    # (1 - exp(-x)) / x, whose limit at 0 is 1, keeps one formula for both cases
+    weight = jnp.where(decay == 0, 1.0, -jnp.expm1(-decay) / jnp.where(decay == 0, 1.0, decay))
+    return initial * jnp.exp(-decay) + slope * epochs * weight
+
+
+def epochs_to(target: Scalar, initial: Scalar, slope: Scalar, rate: Scalar = 0.0) -> Scalar:
+    """Epoch at which `j_squared_after` reaches `target` >= initial; infinity if it never does."""
+    gap = (jnp.asarray(target) - initial) * 1.0
+    drive = slope - jnp.asarray(rate) * initial
+    reach = 1 - rate * gap / drive
+    relaxing = -jnp.log(jnp.where(reach > 0, reach, 1.0)) / jnp.where(jnp.asarray(rate) == 0, 1.0, rate)
+    epochs = jnp.where(jnp.asarray(rate) == 0, gap / drive, relaxing)
+    return jnp.where((drive > 0) & (reach > 0), epochs, jnp.inf)
+
+
+def weight_decay_at_edge(constant_d: Scalar, num_samples: int, j_squared: Scalar = 1.0) -> Scalar:
+    """lambda* = D / (4 S J*^2), the decay that balances the growth of J^2 at J*^2 (Eq. 9).
+
+    >>> round(weight_decay_at_edge(10.96, 60_000), 7)
+    4.57e-05
+    """
+    return constant_d / (4 * num_samples * j_squared)

@@ -1,0 +1,232 @@
+"""Training as pure functions: one epoch is a scan over minibatches, one run is a function of (key, hyperparameters)."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from edgechaos.data import Dataset
+from edgechaos.network import Classifier
+from edgechaos.optim import sgd
+from edgechaos.order import order_parameters
+
+_EVALUATION_CHUNK = 2000
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What a compiled program is specialised to; everything else is traced.
+
+    Attributes:
+      num_classes: of the data set.
+      batch_size: B; an epoch is ceil(S / B) steps.
+      activation: of the hidden layer.
+      init_j0: J0 of the initial hidden kernel.
+      init_j: J of the initial hidden kernel.
+      weight_decay_mode: "coupled" or "decoupled", see `optim.sgd`.
+    """
+
+    num_classes: int
+    batch_size: int
+    activation: str = "tanh"
+    init_j0: float = 0.0
+    init_j: float = 0.5
+    weight_decay_mode: str = "coupled"
+
+
+@struct.dataclass
+class Hyperparameters:
+    """The traced numbers of Eq. 6: eta, alpha, lambda."""
+
+    learning_rate: Float[Array, "*members"] | float
+    momentum: Float[Array, "*members"] | float = 0.0
+    weight_decay: Float[Array, "*members"] | float = 0.0
+
+
+@struct.dataclass
+class TrainState:
+    """Parameters, optimizer state and the number of epochs behind them."""
+
+    params: optax.Params
+    optimizer_state: optax.OptState
+    epoch: Int[Array, "*members"]
+
+
+@struct.dataclass
+class Metrics:
+    """One entry of the history, or a whole history with a last axis of epochs.
+
+    Train entries after epoch 0 are means over the samples of the epoch that ended, each seen before its update.
+    """
+
+    j0: Float[Array, "*members"]
+    j_squared: Float[Array, "*members"]
+    train_loss: Float[Array, "*members"]
+    test_loss: Float[Array, "*members"]
+    train_accuracy: Float[Array, "*members"]
+    test_accuracy: Float[Array, "*members"]
+
+
+def _network(spec: Spec) -> Classifier:
+    """The classifier that `spec` describes."""
+    return Classifier(spec.num_classes, spec.activation, spec.init_j0, spec.init_j)
+
+
+def _optimizer(hyperparameters: Hyperparameters, spec: Spec) -> optax.GradientTransformation:
+    """The optimizer with traced numbers; cheap to build, so each trace builds its own."""
+    numbers = (hyperparameters.learning_rate, hyperparameters.momentum, hyperparameters.weight_decay)
+    return sgd(*numbers, mode=spec.weight_decay_mode)
+
+
+def init_state(key: PRNGKeyArray, spec: Spec, num_neurons: int) -> TrainState:
+    """The state before the first epoch; equal keys give equal networks whatever the hyperparameters."""
+    params = _network(spec).init(key, jnp.zeros((1, num_neurons)))["params"]
+    return TrainState(params, _optimizer(Hyperparameters(0.0), spec).init(params), jnp.zeros((), jnp.int32))
+
+
+def _batch_loss(
+    params: optax.Params, images: Float[Array, "B N"], labels: Int[Array, "B"], spec: Spec
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Mean cross-entropy (without the penalty) and accuracy of a batch."""
+    logits = _network(spec).apply({"params": params}, images)
+    # one-hot, because the gradient of an indexed loss is a scatter, several times slower on a CPU
+    loss = optax.softmax_cross_entropy(logits, jax.nn.one_hot(labels, spec.num_classes)).mean()
+    return loss, (logits.argmax(-1) == labels).mean()
+
+
+def train_step(
+    state: TrainState,
+    hyperparameters: Hyperparameters,
+    images: Float[Array, "B N"],
+    labels: Int[Array, "B"],
+    spec: Spec,
+) -> tuple[TrainState, tuple[Float[Array, ""], Float[Array, ""]]]:
+    """One update of Eq. 6 on one minibatch; returns its loss and accuracy before the update."""
+    metrics, gradient = jax.value_and_grad(_batch_loss, has_aux=True)(state.params, images, labels, spec)
+    optimizer = _optimizer(hyperparameters, spec)
+    updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
+    return state.replace(params=optax.apply_updates(state.params, updates), optimizer_state=optimizer_state), metrics
+
+
+def train_epoch(
+    state: TrainState, key: PRNGKeyArray, hyperparameters: Hyperparameters, dataset: Dataset, spec: Spec
+) -> tuple[TrainState, tuple[Float[Array, ""], Float[Array, ""]]]:
+    """One pass over the reshuffled training set in ceil(S / B) steps, the smaller last batch with its own mean.
+
+    Args:
+      state: before the epoch.
+      key: of the run; the order of the samples depends on it and on `state.epoch` alone.
+      hyperparameters: traced numbers.
+      dataset: on the device.
+      spec: static description.
+
+    Returns:
+      The state after the epoch, and the mean loss and accuracy over its samples, each seen before its update.
+    """
+    num_samples, batch_size = len(dataset.train_labels), spec.batch_size
+    order = jax.random.permutation(jax.random.fold_in(key, state.epoch), num_samples)
+
+    def step(state: TrainState, batch: Int[Array, "B"]) -> tuple[TrainState, tuple[jax.Array, jax.Array]]:
+        images, labels = dataset.train_images[batch], dataset.train_labels[batch]
+        return train_step(state, hyperparameters, images, labels, spec)
+
+    num_full = num_samples // batch_size
+    state, metrics = jax.lax.scan(step, state, order[: num_full * batch_size].reshape(num_full, batch_size))
+    totals = jax.tree.map(lambda values: batch_size * values.sum(), metrics)
+    remainder = num_samples - num_full * batch_size
+    if remainder:
+        state, last = step(state, order[-remainder:])
+        totals = jax.tree.map(lambda total, value: total + remainder * value, totals, last)
+    loss, accuracy = jax.tree.map(lambda total: total / num_samples, totals)
+    return state.replace(epoch=state.epoch + 1), (loss, accuracy)
+
+
+def evaluate(
+    params: optax.Params, images: Float[Array, "T N"], labels: Int[Array, "T"], spec: Spec
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Mean loss and accuracy over a whole set, in chunks that bound the memory."""
+    num_full = len(labels) // _EVALUATION_CHUNK
+    split = num_full * _EVALUATION_CHUNK
+    totals = (jnp.zeros(()), jnp.zeros(()))
+    if num_full:
+        chunks = (
+            images[:split].reshape(num_full, _EVALUATION_CHUNK, -1),
+            labels[:split].reshape(num_full, _EVALUATION_CHUNK),
+        )
+        means = jax.lax.map(lambda chunk: _batch_loss(params, *chunk, spec), chunks)
+        totals = jax.tree.map(lambda values: _EVALUATION_CHUNK * values.sum(), means)
+    if split < len(labels):
+        last = _batch_loss(params, images[split:], labels[split:], spec)
+        totals = jax.tree.map(lambda total, value: total + (len(labels) - split) * value, totals, last)
+    loss, accuracy = jax.tree.map(lambda total: total / len(labels), totals)
+    return loss, accuracy
+
+
+def _measure(
+    state: TrainState, train: tuple[Float[Array, ""], Float[Array, ""]], dataset: Dataset, spec: Spec
+) -> Metrics:
+    """Order parameters and test evaluation beside given train metrics."""
+    place = order_parameters(state.params["hidden"]["kernel"])
+    test_loss, test_accuracy = evaluate(state.params, dataset.test_images, dataset.test_labels, spec)
+    return Metrics(place.j0, place.j_squared, train[0], test_loss, train[1], test_accuracy)
+
+
+def start(
+    key: PRNGKeyArray, hyperparameters: Hyperparameters, dataset: Dataset, spec: Spec
+) -> tuple[TrainState, Metrics]:
+    """The initial state and entry 0 of the history, whose train metrics are an evaluation of the whole set."""
+    del hyperparameters  # taken for one signature with `advance`
+    state = init_state(key, spec, dataset.train_images.shape[1])
+    train = evaluate(state.params, dataset.train_images, dataset.train_labels, spec)
+    return state, _measure(state, train, dataset, spec)
+
+
+def advance(
+    state: TrainState, key: PRNGKeyArray, hyperparameters: Hyperparameters, dataset: Dataset, spec: Spec
+) -> tuple[TrainState, Metrics]:
+    """One epoch with everything that the history records of it, without a return to the host."""
+    state, train = train_epoch(state, key, hyperparameters, dataset, spec)
+    return state, _measure(state, train, dataset, spec)
+
+
+def make_train(
+    dataset: Dataset, spec: Spec, num_epochs: int
+) -> Callable[[PRNGKeyArray, Hyperparameters], tuple[TrainState, Metrics]]:
+    """Returns train(key, hyperparameters) -> (final state, history [epochs + 1]), a pure function of a whole run.
+
+    It may be jitted, and vmapped over keys, hyperparameters or both.
+    """
+
+    def train(key: PRNGKeyArray, hyperparameters: Hyperparameters) -> tuple[TrainState, Metrics]:
+        state, first = start(key, hyperparameters, dataset, spec)
+        state, rest = jax.lax.scan(
+            lambda state, _: advance(state, key, hyperparameters, dataset, spec), state, length=num_epochs
+        )
+        history = jax.tree.map(lambda entry, entries: jnp.concatenate([entry[None], entries]), first, rest)
+        return state, history
+
+    return train
+
+
+@functools.partial(jax.jit, static_argnames="spec")
+def start_members(
+    keys: PRNGKeyArray, hyperparameters: Hyperparameters, dataset: Dataset, spec: Spec
+) -> tuple[TrainState, Metrics]:
+    """`start` for a leading axis of members."""
+    return jax.lax.map(lambda member: start(*member, dataset, spec), (keys, hyperparameters))
+
+
+@functools.partial(jax.jit, static_argnames="spec", donate_argnames="state")
+def advance_members(
+    state: TrainState, keys: PRNGKeyArray, hyperparameters: Hyperparameters, dataset: Dataset, spec: Spec
+) -> tuple[TrainState, Metrics]:
+    """`advance` for a leading axis of members, one after the other, so that none depends on which others there are.
+
+    The buffers of `state` are donated.
+    """
+    return jax.lax.map(lambda member: advance(*member, dataset, spec), (state, keys, hyperparameters))
