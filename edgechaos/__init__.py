@@ -1,1 +1,49 @@
-"""edgechaos."""
+"""Order-chaos research on neural network training, in JAX.
+
+Where does a network stand in the order-chaos phase diagram, how fast does training move it, and what holds it at the
+edge? The names follow "Edge of chaos as a guiding principle for modern neural network training" (Zhang, Feng, Chen,
+Lai); everything exported here is a pure function that works under jit and vmap where its arguments are arrays.
+"""
+
+from edgechaos._version import __version__
+from edgechaos.meanfield import FixedPoint, chi, edge_of_chaos, fixed_point
+from edgechaos.network import Classifier, hidden_map, init_kernel
+from edgechaos.optim import sgd
+from edgechaos.order import OrderParameters, order_parameter_errors, order_parameters
+from edgechaos.phase_diagram import phase_diagram
+from edgechaos.scaling import (
+    LinearFit,
+    epochs_to,
+    fit_slope,
+    j_squared_after,
+    relaxation_rate,
+    scale_factor,
+    weight_decay_at_edge,
+)
+from edgechaos.training import Hyperparameters, Spec, make_train
+
+__all__ = [
+    "Classifier",
+    "FixedPoint",
+    "Hyperparameters",
+    "LinearFit",
+    "OrderParameters",
+    "Spec",
+    "__version__",
+    "chi",
+    "edge_of_chaos",
+    "epochs_to",
+    "fit_slope",
+    "fixed_point",
+    "hidden_map",
+    "init_kernel",
+    "j_squared_after",
+    "make_train",
+    "order_parameter_errors",
+    "order_parameters",
+    "phase_diagram",
+    "relaxation_rate",
+    "scale_factor",
+    "sgd",
+    "weight_decay_at_edge",
+]

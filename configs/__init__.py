@@ -1,0 +1,1 @@
+"""Configs of the experiments: one file each, with the same four variants."""

@@ -1,0 +1,117 @@
+"""Checkpoints by Orbax, with a digest so that a damaged one is never resumed from."""
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from edgechaos.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def _named_leaves(tree: Any) -> dict[str, np.ndarray]:
+    """The leaves of a pytree on the host, by their path in it."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
+
+
+def _digest(leaves: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over names, shapes, types and bytes."""
+    digest = hashlib.sha256()
+    for name, leaf in sorted(leaves.items()):
+        digest.update(f"{name}{leaf.shape}{leaf.dtype}".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def _manager(directory: Path) -> ocp.CheckpointManager:
+    """Keeps the last two checkpoints, each written beside its final name and renamed."""
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+    return ocp.CheckpointManager(directory.absolute(), options=options)
+
+
+def save(directory: Path, step: int, tree: Any, identity: str) -> None:
+    """Saves a pytree of arrays; the older of two former checkpoints goes once the new one is complete.
+
+    Args:
+      directory: of all checkpoints of one run.
+      step: number of this one, larger than those before.
+      tree: arrays.
+      identity: what the arrays belong to; `restore` takes no checkpoint of another identity.
+
+    Raises:
+      UserError: it could not be written, for instance because the disk is full; the former ones are untouched.
+    """
+    leaves = _named_leaves(tree)
+    meta = {"sha256": _digest(leaves), "identity": identity}
+    arguments = ocp.args.Composite(arrays=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(meta))
+    try:
+        with _manager(directory) as manager:
+            manager.save(step, args=arguments, force=True)
+    except Exception as error:  # Orbax and TensorStore raise many types
+        reason = str(error).strip().splitlines()
+        raise UserError(
+            f"the checkpoint of epoch {step} could not be saved in '{directory}' ({reason[0][:300] if reason else error!r}); "
+            "mend that and give the same command again: it goes on from the checkpoint before"
+        ) from error
+
+
+def remove(directory: Path) -> None:
+    """Removes the checkpoints of a finished run."""
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def restore(directory: Path, template: Any, identity: str) -> Any | None:
+    """Returns the newest intact checkpoint in the structure of `template`, or None if there is none.
+
+    A damaged or foreign checkpoint is moved to `damaged-checkpoint-STEP` beside `directory`, which the log says.
+
+    Args:
+      directory: as given to `save`.
+      template: pytree of arrays or shapes with the expected shapes and types.
+      identity: as given to `save`.
+    """
+    if not directory.exists():
+        return None
+    with _manager(directory) as manager:
+        steps = sorted(manager.all_steps(), reverse=True)
+    for step in steps:
+        try:
+            return _read(directory, step, template, identity)
+        except Exception as error:  # whatever a damaged file makes Orbax and TensorStore raise
+            aside = directory.parent / f"damaged-checkpoint-{step}"
+            for number in range(1, 1000):
+                if not aside.exists():
+                    break
+                aside = directory.parent / f"damaged-checkpoint-{step}-{number}"
+            (directory / str(step)).rename(aside)
+            reason = str(error).strip().splitlines()
+            logger.warning(
+                "the checkpoint of epoch %d is damaged (%s); kept as '%s', going back to the one before",
+                step, reason[0][:200] if reason else type(error).__name__, aside.name,
+            )
+    return None
+
+
+def _read(directory: Path, step: int, template: Any, identity: str) -> Any:
+    """Restores one checkpoint and checks its identity and digest."""
+    paths, structure = jax.tree_util.tree_flatten_with_path(template)
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
+    shapes = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, (_, leaf) in zip(names, paths, strict=True)}
+    with _manager(directory) as manager:
+        arguments = ocp.args.Composite(meta=ocp.args.JsonRestore())
+        meta = manager.restore(step, args=arguments).meta
+        if meta["identity"] != identity:
+            raise ValueError("it belongs to another configuration")
+        arguments = ocp.args.Composite(arrays=ocp.args.StandardRestore(shapes))
+        leaves = {name: np.asarray(leaf) for name, leaf in manager.restore(step, args=arguments).arrays.items()}
+    if _digest(leaves) != meta["sha256"]:
+        raise ValueError("its content does not match its SHA-256")
+    return structure.unflatten([leaves[name] for name in names])

@@ -1,0 +1,104 @@
+"""The fields that every training config has, their ranges, and the check that runs before anything is compiled."""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from edgechaos.data import DATASETS
+from edgechaos.errors import UserError
+from edgechaos.meanfield import ACTIVATIONS
+from edgechaos.optim import MODES
+
+
+class Field(NamedTuple):
+    """Type, test, allowed range in words, and meaning of one config field."""
+
+    type: type
+    allows: Callable[[Any], bool]
+    allowed: str
+    meaning: str
+
+
+def one_of(names: tuple[str, ...], meaning: str) -> Field:
+    return Field(str, lambda value: value in names, f"one of {', '.join(names)}", meaning)
+
+
+def real(allows: Callable[[float], bool], allowed: str, meaning: str) -> Field:
+    return Field(float, lambda value: math.isfinite(value) and allows(value), allowed, meaning)
+
+
+def integer(least: int, meaning: str) -> Field:
+    return Field(int, lambda value: value >= least, f"an integer >= {least}", meaning)
+
+
+FIELDS: dict[str, Field] = {
+    "dataset": one_of(DATASETS, "data set"),
+    "data_dir": Field(str, lambda value: True, "a folder, '' for the user's cache", "where data are cached and looked for"),
+    "learning_rate": real(lambda value: value > 0, "> 0", "eta of Eq. 6"),
+    "momentum": real(lambda value: 0 <= value < 1, "in [0, 1)", "alpha of Eq. 6"),
+    "batch_size": integer(1, "B, samples per step, at most the training set"),
+    "weight_decay": real(lambda value: value >= 0, ">= 0", "lambda of Eq. 6: the gradient gets 2 lambda w"),
+    "weight_decay_mode": one_of(MODES, "whether the decay passes through the momentum"),
+    "optimizer": one_of(("sgd",), "optimizer"),
+    "activation": one_of(tuple(ACTIVATIONS), "of the hidden layer"),
+    "init_j0": real(lambda value: True, "a finite number", "J0 of the initial hidden kernel"),
+    "init_j": real(lambda value: value >= 0, ">= 0", "J of the initial hidden kernel"),
+    "epochs": integer(1, "passes over the training set"),
+    "seed": integer(0, "of the first member; the others count up from it"),
+    "num_seeds": integer(1, "members that differ in nothing but the seed"),
+    "constant_d": real(lambda value: value >= 0, ">= 0, 0 for unknown", "D of Eq. 5 behind the printed prediction"),
+    "checkpoint_seconds": real(lambda value: value >= 0, ">= 0 (seconds)", "longest time between checkpoints"),
+}
+# a run may be resumed with other values of these
+INCIDENTAL = ("data_dir", "checkpoint_seconds")
+
+
+def validate(config: Mapping[str, Any], own_fields: Mapping[str, Field] | None = None) -> None:
+    """Checks every field of `config` before anything is computed.
+
+    Args:
+      config: field -> value; an ml_collections ConfigDict is one.
+      own_fields: what an experiment adds to `FIELDS`.
+
+    Raises:
+      UserError: a field is missing, unknown (the nearest name is given), of another type, or out of range.
+    """
+    fields = {**FIELDS, **(own_fields or {})}
+    for name in config:
+        if name not in fields:
+            nearest = difflib.get_close_matches(name, fields, n=1)
+            hint = f"did you mean '{nearest[0]}'?" if nearest else f"there are {', '.join(fields)}"
+            raise UserError(f"config field '{name}' does not exist; {hint}")
+    for name, field in fields.items():
+        if name not in config:
+            raise UserError(f"config field '{name}' is missing; it must be {field.allowed}")
+        value = config[name]
+        # bool is an int and int a number to Python; only the second is meant here
+        if isinstance(value, bool) or not isinstance(value, (int, float) if field.type is float else field.type):
+            raise UserError(f"{name} = {value!r}: must be {field.allowed}, not a {type(value).__name__}")
+        if not field.allows(value):
+            raise UserError(f"{name} = {value!r}: must be {field.allowed}{_nearest(value, field)}")
+
+
+def _nearest(value: Any, field: Field) -> str:
+    """Suggests the nearest valid word for a mistyped one."""
+    words = field.allowed.removeprefix("one of ").split(", ")
+    near = difflib.get_close_matches(value, words, n=1) if isinstance(value, str) else []
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def validate_batch_size(batch_size: int, num_samples: int) -> None:
+    """Checks B against the training set, once its size is known.
+
+    Raises:
+      UserError: B > S.
+    """
+    if batch_size > num_samples:
+        raise UserError(f"batch_size = {batch_size}: must be in [1, {num_samples}], the size of the training set")
+
+
+def describe(own_fields: Mapping[str, Field] | None = None) -> str:
+    """One line per field: name, range, meaning."""
+    fields = {**FIELDS, **(own_fields or {})}
+    return "\n".join(f"  {name}: {field.meaning}; {field.allowed}" for name, field in fields.items())

@@ -1,0 +1,36 @@
+"""What an epoch costs: floating-point operations, the machine's rate, and the time to expect."""
+
+import time
+
+import jax
+import jax.numpy as jnp
+
+# measured by benchmarks/epoch.py: the share of the large-product rate that the small products of a step reach,
+# and the time of a step that does next to nothing
+_SHARE_OF_RATE = 0.65
+_SECONDS_PER_STEP = 25e-6
+
+
+def epoch_operations(num_samples: int, num_neurons: int, num_classes: int) -> int:
+    """Floating-point operations of forward and backward products over S samples (no gradient reaches the input)."""
+    return 2 * num_samples * (2 * num_neurons**2 + 3 * num_neurons * num_classes)
+
+
+def matrix_product_rate(size: int = 2048, repeats: int = 3) -> float:
+    """Operations per second of the best of `repeats` float32 products of size x size matrices."""
+    matrix = jax.random.normal(jax.random.key(0), (size, size))
+    product = jax.jit(jnp.matmul)
+    product(matrix, matrix).block_until_ready()
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        product(matrix, matrix).block_until_ready()
+        seconds.append(time.perf_counter() - begin)
+    return 2 * size**3 / min(seconds)
+
+
+def predicted_seconds(num_epochs: int, num_samples: int, num_test: int, num_neurons: int, batch_size: int) -> float:
+    """Expected time of a run of one member, by one quick measurement of this machine's rate."""
+    operations = epoch_operations(num_samples, num_neurons, 10) + 2 * num_test * num_neurons**2
+    steps = -(-num_samples // batch_size)
+    return num_epochs * (operations / (_SHARE_OF_RATE * matrix_product_rate()) + steps * _SECONDS_PER_STEP)

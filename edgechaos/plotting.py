@@ -1,0 +1,97 @@
+"""Figure panels: arrays in, Axes out, with the prediction drawn beside the measurement."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.figure import Figure
+
+from edgechaos.files import atomic_write
+
+# Okabe and Ito's colours, told apart by colour-blind readers
+TRAIN, TEST, EDGE, PREDICTION, MARK = "#0072B2", "#D55E00", "#C00000", "#555555", "#009E73"
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "legend.fontsize": 7.5,
+    "legend.framealpha": 0.9,
+    "lines.linewidth": 1.3,
+    "pdf.fonttype": 42,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def save_figure(figure: Figure, path_without_suffix: Path) -> None:
+    """Writes the .png and the .pdf (fonts embedded), each in one piece."""
+    for suffix, options in ((".png", {"dpi": 200}), (".pdf", {})):
+        path = path_without_suffix.with_suffix(suffix)
+        atomic_write(path, lambda file, suffix=suffix, options=options: figure.savefig(file, format=suffix[1:], **options))
+
+
+def new_figure(width: float, height: float, title: str) -> Figure:
+    """An empty figure in the common style; size in inches."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def phase_map(
+    axes: Axes,
+    j0_over_j: Float[np.ndarray, "columns"],
+    inverse_j: Float[np.ndarray, "rows"],
+    distance: Float[np.ndarray, "rows columns"],
+    edge: Float[np.ndarray, "columns"],
+) -> QuadMesh:
+    """Asymptotic distance in the (J0/J, 1/J) plane as log10(min(d, 1) + 1e-4), with the edge of Eq. 3 in red."""
+    shade = np.log10(np.minimum(distance, 1) + 1e-4)
+    mesh = axes.pcolormesh(j0_over_j, inverse_j, shade, cmap="Purples", vmin=-4, vmax=0, rasterized=True)
+    axes.plot(j0_over_j, 1 / edge, color=EDGE, label="edge of chaos (Eq. 3)")
+    axes.set(xlabel="$J_0/J$", ylabel="$1/J$", xlim=(j0_over_j[0], j0_over_j[-1]), ylim=(0, inverse_j[-1]))
+    return mesh
+
+
+def path(
+    axes: Axes,
+    j0: Float[np.ndarray, "members epochs"],
+    j_squared: Float[np.ndarray, "members epochs"],
+    optimal_epoch: Float[np.ndarray, "members"],
+) -> None:
+    """The members' ways through the diagram, with start, least test loss and end."""
+    j = np.sqrt(j_squared)
+    for member, best in enumerate(optimal_epoch.astype(int)):
+        x, y = j0[member] / j[member], 1 / j[member]
+        last = int(np.flatnonzero(np.isfinite(y))[-1])
+        label = (lambda text, member=member: text if member == 0 else None)
+        axes.plot(x, y, color=TRAIN, label=label("path of training"))
+        axes.plot(x[0], y[0], "o", color="white", markeredgecolor=TRAIN, markersize=6, label=label("start"))
+        axes.plot(x[best], y[best], "*", color=TEST, markeredgecolor="white", markersize=11, label=label("least test loss"))
+        axes.plot(x[last], y[last], "s", color=TRAIN, markeredgecolor="white", markersize=6, label=label("end"))
+    axes.legend(loc="upper right")
+
+
+def course(
+    axes: Axes, values: Float[np.ndarray, "members epochs"], color: str, label: str, linestyle: str = "-"
+) -> None:
+    """Mean over the members against epoch, with a band of one standard deviation where there are several."""
+    epochs = np.arange(values.shape[1])
+    shown = np.isfinite(values).any(0)
+    mean = np.nanmean(values[:, shown], axis=0)
+    axes.plot(epochs[shown], mean, color=color, label=label, linestyle=linestyle)
+    if len(values) > 1:
+        spread = np.nanstd(values[:, shown], axis=0)
+        axes.fill_between(epochs[shown], mean - spread, mean + spread, color=color, alpha=0.25, linewidth=0)
+    axes.set(xlabel="epoch", xlim=(0, max(len(epochs) - 1, 1)))
+
+
+def mark_epochs(axes: Axes, marks: Mapping[str, tuple[float, str, str]]) -> None:
+    """Vertical lines at label -> (epoch, colour, line style); an epoch that is not finite is left out."""
+    for label, (epoch, color, linestyle) in marks.items():
+        if np.isfinite(epoch) and epoch <= axes.get_xlim()[1]:
+            axes.axvline(epoch, color=color, linestyle=linestyle, linewidth=1, label=label)

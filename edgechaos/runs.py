@@ -1,0 +1,160 @@
+"""Work directories: config, history, summary and provenance of a run, each written atomically."""
+
+import contextlib
+import datetime
+import json
+import logging
+import math
+import os
+import platform
+import subprocess
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from edgechaos._version import __version__
+from edgechaos.config import INCIDENTAL
+from edgechaos.errors import UserError
+from edgechaos.files import atomic_write, exclusive_lock, writable_directory
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "matplotlib")
+
+
+@contextlib.contextmanager
+def work_directory(path: str | os.PathLike, config: Mapping[str, Any]) -> Iterator[Path]:
+    """Opens a work directory for one configuration and holds it until the end.
+
+    Args:
+      path: created if need be.
+      config: must equal the one that the directory was begun with, but for fields that do not bear on the result.
+
+    Raises:
+      UserError: not writable, held by another process, begun with another config (the differences are named), or its
+        config.json cannot be read.
+    """
+    directory = writable_directory(path, "workdir")
+    with exclusive_lock(directory / ".lock", wait=False):
+        _refuse_other_config(directory / "config.json", config)
+        write_json(directory / "config.json", dict(config))
+        yield directory
+
+
+def _refuse_other_config(path: Path, config: Mapping[str, Any]) -> None:
+    """Compares with the config.json of an earlier run, if there is one."""
+    if not path.exists():
+        return
+    try:
+        earlier = json.loads(path.read_text())
+        differing = [
+            name
+            for name in {**earlier, **config}
+            if name not in INCIDENTAL and earlier.get(name) != config.get(name)
+        ]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"'{path}' is damaged ({error}); remove '{path.parent}' or name another workdir") from error
+    if differing:
+        named = ", ".join(f"{name} {earlier.get(name)!r} -> {config.get(name)!r}" for name in differing)
+        raise UserError(f"workdir = '{path.parent}' holds a run of another config ({named}); name another workdir")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes strict JSON: a number that is not finite becomes null."""
+    text = json.dumps(_jsonable(content), indent=2, allow_nan=False) + "\n"
+    atomic_write(path, lambda file: file.write(text.encode()))
+
+
+def _jsonable(value: Any) -> Any:
+    """Python numbers, lists and dicts from arrays and NumPy numbers."""
+    if isinstance(value, Mapping):
+        return {key: _jsonable(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray | jax.Array | np.generic):
+        value = np.asarray(value).tolist()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_jsonable(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an .npz without pickled objects."""
+    atomic_write(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """Reads an .npz, whose parts carry a CRC; None if there is none.
+
+    Raises:
+      UserError: the file is damaged or holds pickled objects.
+    """
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file.items())
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        raise UserError(f"'{path}' is damaged ({error}); remove it to compute it again") from error
+
+
+def record_provenance(directory: Path, module: str, arguments: Sequence[str], arrays: Mapping[str, str]) -> None:
+    """Adds this process to provenance.json: code, versions, device, command, and what the arrays mean.
+
+    Args:
+      directory: the work directory.
+      module: the entry point, as given to `python -m`.
+      arguments: its command line.
+      arrays: name -> shape and meaning, of history.npz.
+    """
+    path = directory / "provenance.json"
+    try:
+        earlier = json.loads(path.read_text())["processes"] if path.exists() else []
+    except (ValueError, KeyError, TypeError) as error:
+        logger.warning("'%s' is damaged (%s); beginning it anew", path, error)
+        earlier = []
+    device = jax.devices()[0]
+    process = {
+        "command": " ".join(["python", "-m", module, *arguments]),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "revision": _revision(),
+        "edgechaos": __version__,
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+    write_json(path, {"arrays": arrays, "processes": [*earlier, process]})
+
+
+def _revision() -> str:
+    """The commit of the clone that the code runs from, '+' if changed since; 'unknown' outside a clone."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return "unknown"
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "edgechaos", "experiments", "configs")
+        return git("rev-parse", "HEAD").strip() + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _processor() -> str:
+    """The processor's name, from Linux where it says."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+

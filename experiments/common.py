@@ -1,0 +1,99 @@
+"""What the entry points share: flags, validation, the work directory, and errors without a traceback."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import app, flags
+from absl import logging as absl_logging
+from ml_collections import config_flags
+
+from edgechaos import config as config_fields
+from edgechaos import files, loop, runs
+from edgechaos.errors import UserError
+
+Experiment = Callable[[dict[str, Any], Path], None]
+
+
+def run(name: str, experiment: Experiment, own_fields: Mapping[str, config_fields.Field]) -> None:
+    """Parses the command line and calls `experiment(config, directory)` on a validated config.
+
+    Args:
+      name: of the figure; the default config is configs/NAME.py, the default work directory runs/NAME-VARIANT.
+      experiment: does the work.
+      own_fields: config fields beside those of every training config.
+    """
+    fields = config_fields.describe(own_fields)
+    config_flag = config_flags.DEFINE_config_file(
+        "config",
+        f"configs/{name}.py",
+        f"config file, with :VARIANT (paper, scaled, quick, digits); --config.FIELD=VALUE changes a field:\n{fields}",
+    )
+    workdir_flag = flags.DEFINE_string("workdir", None, f"work directory (default: runs/{name}-VARIANT)")
+
+    def parse(arguments: list[str]) -> list[str]:
+        try:
+            return flags.FLAGS(arguments)
+        except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+            _fail(error)
+
+    def main(arguments: list[str]) -> None:
+        if len(arguments) > 1:
+            _fail(f"unexpected argument '{arguments[1]}'; flags begin with --")
+        config = config_flag.value.to_dict()
+        variant = _config_flag_text(name).partition(":")[2] or "paper"
+        try:
+            config_fields.validate(config, own_fields)
+            _set_up_logging()
+            use_compilation_cache()
+            with runs.work_directory(workdir_flag.value or f"runs/{name}-{variant}", config) as directory:
+                runs.record_provenance(directory, f"experiments.{name}", sys.argv[1:], loop.MEANING)
+                experiment({**config, "variant": variant}, directory)
+        except loop.Interrupted as stop:
+            print(stop, file=sys.stderr)
+            sys.exit(130)
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+            sys.exit(130)
+        except (UserError, OSError) as error:
+            _fail(error)
+
+    app.run(main, flags_parser=parse)
+
+
+def _fail(error: Any) -> Any:
+    """Says what is wrong and ends with the exit status of a usage error."""
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    print(f"error: {text}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _config_flag_text(name: str) -> str:
+    """What was given as --config, which the flag itself does not keep."""
+    for index, argument in enumerate(sys.argv):
+        flag, separator, value = argument.lstrip("-").partition("=")
+        if flag == "config" and argument.startswith("-"):
+            return value if separator else sys.argv[index + 1]
+    return f"configs/{name}.py"
+
+
+def _set_up_logging() -> None:
+    """Our own messages on standard error; the libraries' only from warnings on."""
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("edgechaos")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs in the user's cache folder, unless JAX was told of another one."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(files.user_cache() / "jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -1,0 +1,128 @@
+"""Fig. 2: trains the network and follows it through the order-chaos phase diagram.
+
+Draws (a) the path over the simulated phase diagram with the edge of Eq. 3, (b) losses, (c) accuracies and (d) J^2
+against epoch, with the prediction of Eqs. 4 and 5 in the same axes. The same command again resumes an unfinished run
+and redraws a finished one.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tqdm
+
+import edgechaos as ec
+from edgechaos import analysis, data, loop, plotting, runs
+from edgechaos import config as config_fields
+from experiments import common
+
+FIELDS = {
+    "map_num_neurons": config_fields.integer(2, "N of the simulated phase diagram"),
+    "map_num_iterations": config_fields.integer(5, "its iterations"),
+    "map_num_columns": config_fields.integer(2, "its cells along J0/J"),
+    "map_num_rows": config_fields.integer(2, "its cells along 1/J"),
+}
+_ROWS_PER_CALL = 10
+
+
+def main(config: dict[str, Any], directory: Path) -> None:
+    """Data, prediction, phase diagram, training, verdict."""
+    dataset = data.load(config["dataset"], config["data_dir"] or None)
+    num_samples, num_neurons = dataset.train_images.shape
+    config_fields.validate_batch_size(config["batch_size"], num_samples)
+    predicted = analysis.predict(config, num_samples, len(dataset.test_labels), num_neurons)
+    print(analysis.table({"predicted": predicted}), flush=True)
+    course = analysis.predicted_course(config, num_samples)
+    background = phase_map(config, directory)
+
+    def redraw(history: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        measured = analysis.measure(history, num_samples)
+        draw(directory / "fig2", title(config), history, measured, predicted, course, background)
+        return measured
+
+    history = loop.run(directory, config, dataset, redraw)
+    measured = redraw(history)
+    runs.write_json(directory / "summary.json", analysis.summary(predicted, measured, title(config)))
+    print(analysis.table({"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)}))
+    print(f"figure: {directory / 'fig2.png'}")
+
+
+def title(config: dict[str, Any]) -> str:
+    """What was run, in one line; a run moved along the scaling law says so."""
+    scale = ec.scale_factor(config["learning_rate"], config["momentum"], config["batch_size"])
+    ratio = scale / ec.scale_factor(0.02, 0.5, 32)
+    moved = "" if np.isclose(ratio, 1) else f", {ratio:g} x the paper's scale factor"
+    return (
+        f"{config['dataset']}, {config['activation']}: $\\eta$ {config['learning_rate']:g}, $\\alpha$ {config['momentum']:g}, "
+        f"B {config['batch_size']}, $\\lambda$ {config['weight_decay']:g}, {config['epochs']} epochs, "
+        f"{config['num_seeds']} seed{'s' if config['num_seeds'] > 1 else ''}{moved}"
+    )
+
+
+def phase_map(config: dict[str, Any], directory: Path) -> dict[str, np.ndarray]:
+    """The simulated background of (a), computed once for a work directory: axes, distance, edge of Eq. 3."""
+    path = directory / "phase_map.npz"
+    saved = runs.load_arrays(path)
+    if saved is not None:
+        return saved
+    j0_over_j = np.linspace(-1, 1, config["map_num_columns"], dtype=np.float32)
+    inverse_j = (3 * np.arange(1, config["map_num_rows"] + 1) / config["map_num_rows"]).astype(np.float32)
+    blocks = [
+        ec.phase_diagram(
+            jax.random.key(config["seed"]), j0_over_j, rows, config["map_num_neurons"], config["map_num_iterations"]
+        )
+        for rows in tqdm.tqdm(np.split(inverse_j, range(_ROWS_PER_CALL, len(inverse_j), _ROWS_PER_CALL)), "phase diagram")
+    ]
+    edge = np.asarray(ec.edge_of_chaos(j0_over_j))
+    arrays = {"j0_over_j": j0_over_j, "inverse_j": inverse_j, "distance": np.concatenate(blocks), "edge": edge}
+    runs.save_arrays(path, arrays)
+    return arrays
+
+
+def draw(
+    path: Path,
+    heading: str,
+    history: dict[str, np.ndarray],
+    measured: dict[str, np.ndarray],
+    predicted: dict[str, float],
+    course: np.ndarray,
+    background: dict[str, np.ndarray],
+) -> None:
+    """Draws the four panels from arrays."""
+    numbers = analysis.mean(measured)
+    marks = {
+        "$J^2 = 1$, measured": (numbers["epoch_at_edge"], plotting.EDGE, "-"),
+        "$J^2 = 1$, predicted": (predicted["epoch_at_edge"], plotting.PREDICTION, ":"),
+        "least test loss": (numbers["optimal_epoch"], plotting.TEST, "--"),
+    }
+    figure = plotting.new_figure(9, 6.5, heading)
+    (diagram, losses), (growth, accuracies) = figure.subplots(2, 2)
+    mesh = plotting.phase_map(diagram, **background)
+    figure.colorbar(mesh, ax=diagram, label="$\\log_{10}(\\min(|x - x'|, 1) + 10^{-4})$")
+    plotting.path(diagram, history["j0"], history["j_squared"], measured["optimal_epoch"])
+    diagram.set_title("(a) path in the phase diagram")
+
+    for axes, quantity, letter in ((losses, "loss", "b"), (accuracies, "accuracy", "c")):
+        plotting.course(axes, history[f"train_{quantity}"], plotting.TRAIN, "train")
+        plotting.course(axes, history[f"test_{quantity}"], plotting.TEST, "test")
+        plotting.mark_epochs(axes, marks)
+        axes.set(title=f"({letter}) {quantity}", ylabel=quantity)
+        axes.legend()
+    losses.set_yscale("log")
+
+    plotting.course(growth, history["j_squared"], plotting.TRAIN, "measured")
+    epochs = np.arange(len(course))
+    growth.plot(epochs, course, color=plotting.PREDICTION, linestyle=":", label="predicted (Eqs. 4 and 5)")
+    fit = numbers["slope_a"] * epochs + history["j_squared"][:, 0].mean()
+    fitted = slice(0, int(numbers["fit_epochs"]) + 1) if np.isfinite(numbers["slope_a"]) else slice(0, 0)
+    growth.plot(epochs[fitted], fit[fitted], color=plotting.MARK, label="line fit", linewidth=3, alpha=0.6)
+    growth.axhline(1, color=plotting.EDGE, linewidth=1, label="edge of chaos")
+    top = 1.1 * max(np.nanmax(history["j_squared"]), 1)
+    growth.set(title="(d) weight variance", ylabel="$J^2$", ylim=(0, top))
+    growth.legend()
+    plotting.save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    common.run("fig2", main, FIELDS)
