@@ -12,28 +12,32 @@ VARIANTS = ("paper", "scaled", "quick", "digits")
 
 def training_fields() -> ml_collections.ConfigDict:
     """The paper's run of Fig. 2: eta .02, alpha .5, B 32, no decay, J from 0.5, on Fashion-MNIST."""
-    return ml_collections.ConfigDict({
-        "dataset": "fashion_mnist",
-        "data_dir": "",
-        "learning_rate": 0.02,
-        "momentum": 0.5,
-        "batch_size": 32,
-        "weight_decay": 0.0,
-        "weight_decay_mode": "coupled",
-        "optimizer": "sgd",
-        "activation": "tanh",
-        "init_j0": 0.0,
-        "init_j": 0.5,
-        "epochs": 501,
-        "seed": 0,
-        "num_seeds": 1,
-        "constant_d": 10.96,  # mean of the authors' recorded slopes over eta / B, spread 1 %
-        "checkpoint_seconds": 30.0,
-    })
+    return ml_collections.ConfigDict(
+        {
+            "dataset": "fashion_mnist",
+            "data_dir": "",
+            "learning_rate": 0.02,
+            "momentum": 0.5,
+            "batch_size": 32,
+            "weight_decay": 0.0,
+            "weight_decay_mode": "coupled",
+            "optimizer": "sgd",
+            "activation": "tanh",
+            "init_j0": 0.0,
+            "init_j": 0.5,
+            "epochs": 501,
+            "seed": 0,
+            "num_seeds": 1,
+            "constant_d": 10.96,  # mean of the authors' recorded slopes over eta / B, spread 1 %
+            "checkpoint_seconds": 30.0,
+        }
+    )
 
 
 def choose(
-    variant: str | None, variants: Mapping[str, Callable[[ml_collections.ConfigDict], None]], config: ml_collections.ConfigDict
+    variant: str | None,
+    variants: Mapping[str, Callable[[ml_collections.ConfigDict], None]],
+    config: ml_collections.ConfigDict,
 ) -> ml_collections.ConfigDict:
     """Applies the named variant (default: paper) to the paper's config.
 

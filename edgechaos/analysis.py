@@ -13,6 +13,8 @@ _FIT_EPOCHS = 50  # the paper's range of the line fit
 MEANING = {
     "slope_a": "A of Eq. 4 per epoch: growth of J^2 without weight decay",
     "slope_a_standard_error": "of the least-squares slope",
+    "fitted_slope": "least-squares slope itself, A less what weight decay takes",
+    "intercept_c": "C of Eq. 4",
     "constant_d": "D of Eq. 5",
     "constant_d_standard_error": "of the same fit",
     "fit_epochs": "the fit uses the states after 0 ... fit_epochs epochs",
@@ -79,15 +81,17 @@ def _measure_member(history: Mapping[str, np.ndarray], member: int, num_samples:
     at_edge = epoch_at(j_squared, 1.0)
     fit_epochs = int(min(_FIT_EPOCHS, last, np.floor(at_edge) if np.isfinite(at_edge) else np.inf))
     scale = scaling.scale_factor(*(history[name][member] for name in ("learning_rate", "momentum", "batch_size")))
-    slope = error = np.nan
+    fitted_slope = intercept = error = np.nan
     if fit_epochs >= 2:
         fit = scaling.fit_slope(j_squared, fit_epochs)
-        rate = scaling.relaxation_rate(scale, num_samples, history["weight_decay"][member])
-        slope = float(fit.slope) + rate * j_squared[: fit_epochs + 1].mean()
-        error = float(fit.standard_error)
+        fitted_slope, intercept, error = float(fit.slope), float(fit.intercept), float(fit.standard_error)
+    rate = scaling.relaxation_rate(scale, num_samples, history["weight_decay"][member])
+    slope = fitted_slope + rate * j_squared[: fit_epochs + 1].mean()
     return {
         "slope_a": slope,
         "slope_a_standard_error": error,
+        "fitted_slope": fitted_slope,
+        "intercept_c": intercept,
         "constant_d": slope / scale,
         "constant_d_standard_error": error / scale,
         "fit_epochs": fit_epochs,
@@ -147,5 +151,7 @@ def table(columns: Mapping[str, Mapping[str, float]]) -> str:
     for name in MEANING:
         cells = [column[name] for column in columns.values()]
         if any(np.isfinite(cells)):
-            lines.append(f"{name:28}" + "".join(f"{cell:12.5g}" if np.isfinite(cell) else f"{'-':>12}" for cell in cells))
+            lines.append(
+                f"{name:28}" + "".join(f"{cell:12.5g}" if np.isfinite(cell) else f"{'-':>12}" for cell in cells)
+            )
     return "\n".join(lines)

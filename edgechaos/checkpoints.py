@@ -1,6 +1,7 @@
 """Checkpoints by Orbax, with a digest so that a damaged one is never resumed from."""
 
 import hashlib
+import itertools
 import logging
 import shutil
 from collections.abc import Mapping
@@ -56,11 +57,16 @@ def save(directory: Path, step: int, tree: Any, identity: str) -> None:
         with _manager(directory) as manager:
             manager.save(step, args=arguments, force=True)
     except Exception as error:  # Orbax and TensorStore raise many types
-        reason = str(error).strip().splitlines()
         raise UserError(
-            f"the checkpoint of epoch {step} could not be saved in '{directory}' ({reason[0][:300] if reason else error!r}); "
-            "mend that and give the same command again: it goes on from the checkpoint before"
+            f"the checkpoint of epoch {step} could not be saved in '{directory}' ({_first_line(error)}); mend that and "
+            "give the same command again: it goes on from the checkpoint before"
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says, short enough for a message of ours."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def remove(directory: Path) -> None:
@@ -86,18 +92,22 @@ def restore(directory: Path, template: Any, identity: str) -> Any | None:
         try:
             return _read(directory, step, template, identity)
         except Exception as error:  # whatever a damaged file makes Orbax and TensorStore raise
-            aside = directory.parent / f"damaged-checkpoint-{step}"
-            for number in range(1, 1000):
-                if not aside.exists():
-                    break
-                aside = directory.parent / f"damaged-checkpoint-{step}-{number}"
-            (directory / str(step)).rename(aside)
-            reason = str(error).strip().splitlines()
+            aside = _set_aside(directory, step)
             logger.warning(
                 "the checkpoint of epoch %d is damaged (%s); kept as '%s', going back to the one before",
-                step, reason[0][:200] if reason else type(error).__name__, aside.name,
+                step,
+                _first_line(error),
+                aside,
             )
     return None
+
+
+def _set_aside(directory: Path, step: int) -> Path:
+    """Moves a checkpoint to the first free name beside `directory`."""
+    first = f"damaged-checkpoint-{step}"
+    names = itertools.chain([first], (f"{first}-{number}" for number in itertools.count(2)))
+    aside = next(directory.parent / name for name in names if not (directory.parent / name).exists())
+    return (directory / str(step)).rename(aside)
 
 
 def _read(directory: Path, step: int, template: Any, identity: str) -> Any:
@@ -114,4 +124,4 @@ def _read(directory: Path, step: int, template: Any, identity: str) -> Any:
         leaves = {name: np.asarray(leaf) for name, leaf in manager.restore(step, args=arguments).arrays.items()}
     if _digest(leaves) != meta["sha256"]:
         raise ValueError("its content does not match its SHA-256")
-    return structure.unflatten([leaves[name] for name in names])
+    return jax.tree.unflatten(structure, [leaves[name] for name in names])

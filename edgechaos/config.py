@@ -21,20 +21,25 @@ class Field(NamedTuple):
 
 
 def one_of(names: tuple[str, ...], meaning: str) -> Field:
+    """A word out of a few."""
     return Field(str, lambda value: value in names, f"one of {', '.join(names)}", meaning)
 
 
 def real(allows: Callable[[float], bool], allowed: str, meaning: str) -> Field:
+    """A finite number in a range."""
     return Field(float, lambda value: math.isfinite(value) and allows(value), allowed, meaning)
 
 
 def integer(least: int, meaning: str) -> Field:
+    """An integer from `least` on."""
     return Field(int, lambda value: value >= least, f"an integer >= {least}", meaning)
 
 
 FIELDS: dict[str, Field] = {
     "dataset": one_of(DATASETS, "data set"),
-    "data_dir": Field(str, lambda value: True, "a folder, '' for the user's cache", "where data are cached and looked for"),
+    "data_dir": Field(
+        str, lambda value: True, "a folder, '' for the user's cache", "where data are cached and looked for"
+    ),
     "learning_rate": real(lambda value: value > 0, "> 0", "eta of Eq. 6"),
     "momentum": real(lambda value: 0 <= value < 1, "in [0, 1)", "alpha of Eq. 6"),
     "batch_size": integer(1, "B, samples per step, at most the training set"),

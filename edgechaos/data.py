@@ -4,6 +4,7 @@
 """
 
 import argparse
+import functools
 import hashlib
 import logging
 import os
@@ -13,12 +14,15 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import jax
 import numpy as np
 from flax import struct
 from jaxtyping import Float32, Int32
 
 from edgechaos.errors import UserError
 from edgechaos.files import atomic_write, exclusive_lock, user_cache, writable_directory
+
+AnyArray = jax.Array | np.ndarray
 
 logger = logging.getLogger("edgechaos.data")  # not __name__: that is __main__ under python -m
 
@@ -32,10 +36,10 @@ ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 class Dataset:
     """Flattened images scaled to [0, 1] with their labels 0 ... num_classes - 1."""
 
-    train_images: Float32[np.ndarray, "S N"]
-    train_labels: Int32[np.ndarray, "S"]
-    test_images: Float32[np.ndarray, "T N"]
-    test_labels: Int32[np.ndarray, "T"]
+    train_images: Float32[AnyArray, "S N"]
+    train_labels: Int32[AnyArray, "S"]
+    test_images: Float32[AnyArray, "T N"]
+    test_labels: Int32[AnyArray, "T"]
     num_classes: int = struct.field(pytree_node=False)
 
 
@@ -130,7 +134,7 @@ def _prepare(name: str, directory: Path) -> dict[str, np.ndarray]:
     finally:
         shutil.rmtree(incomplete, ignore_errors=True)
     digest = _content_sha256(arrays)
-    atomic_write(directory / f"{name}.npz", lambda file: np.savez(file, sha256=np.array(digest), **arrays))
+    atomic_write(directory / f"{name}.npz", functools.partial(np.savez, sha256=np.array(digest), **arrays))
     return arrays
 
 
@@ -138,7 +142,7 @@ def _local_files(folder: Path) -> dict[str, Path]:
     """Returns those of the four IDX files that `folder` holds, by official name."""
     from edgechaos import idx
 
-    found = {}
+    found: dict[str, Path] = {}
     for name in idx.FILES:
         for candidate in (folder / name, folder / f"{name}.gz"):
             if candidate.is_file():
@@ -159,20 +163,23 @@ def _local_folder(name: str, directory: Path) -> Path | None:
 
 def _how_to_get(name: str, directory: Path, error: Exception) -> str:
     """Names the ways to the data after all of them failed."""
-    reason = str(error).strip().splitlines()
-    ways = [f"1. put the four official IDX files (*-ubyte, gzipped or not) into '{directory}', or set data_dir to where they are"]
-    if name in DEBIAN_PACKAGES:
-        ways.append(f"2. on Debian or Ubuntu: apt-get install {DEBIAN_PACKAGES[name]}")
-    else:
-        ways.append("2. on a machine that has them: copy its cache file " + f"{name}.npz there")
-    ways.append(f"3. allow the download (it failed: {type(error).__name__}: {reason[0][:200] if reason else ''})")
-    return f"dataset = '{name}': no cache, no local files and no download. Three ways:\n  " + "\n  ".join(ways)
+    lines = str(error).strip().splitlines() or [""]
+    package = DEBIAN_PACKAGES.get(name)
+    ways = (
+        f"put the four official IDX files, gzipped or not, into '{directory}', or set data_dir to their folder",
+        f"on Debian: apt-get install {package}" if package else f"copy {name}.npz there from a machine that has it",
+        f"allow the download, which failed just now ({type(error).__name__}: {lines[0][:200]})",
+    )
+    numbered = "".join(f"\n  {number}. {way}" for number, way in enumerate(ways, 1))
+    return f"dataset = '{name}': no cache, no local files and no download. Three ways to it:{numbered}"
 
 
 def main() -> int:
     """Command line: prepares data sets and says where they came from."""
     parser = argparse.ArgumentParser(prog="python -m edgechaos.data", description="Prepare and check a data set.")
-    parser.add_argument("--dataset", default="fashion_mnist", help=f"one of {', '.join(DATASETS)} (default %(default)s)")
+    parser.add_argument(
+        "--dataset", default="fashion_mnist", help=f"one of {', '.join(DATASETS)} (default %(default)s)"
+    )
     parser.add_argument("--data_dir", default=None, help="folder of the cache and of IDX files (default: user's cache)")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(message)s")

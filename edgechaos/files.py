@@ -28,7 +28,9 @@ def writable_directory(path: str | os.PathLike, field: str) -> Path:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise UserError(f"{field} = '{path}' cannot be written to ({error.strerror}); name another directory") from error
+        raise UserError(
+            f"{field} = '{path}' cannot be written to ({error.strerror}); name another directory"
+        ) from error
     return path
 
 
@@ -67,7 +69,9 @@ def exclusive_lock(path: Path, wait: bool) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise UserError(f"'{path.parent}' is in use by another run (process {holder}); wait or name another") from None
+            raise UserError(
+                f"'{path.parent}' is in use by another run (process {holder}); wait or name another"
+            ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -1,6 +1,8 @@
 """The host side of training: progress, history, checkpoints, interruption. The numerics are in `training`."""
 
 import contextlib
+import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -44,7 +46,7 @@ MEANING = {
 }
 
 
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     """The run was asked to stop and has saved its state."""
 
 
@@ -85,8 +87,36 @@ def stop_requests() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+@dataclasses.dataclass
+class Progress:
+    """What the host knows of a run between two epochs.
+
+    Attributes:
+      state: on the device, with a leading axis of members.
+      arrays: the metrics [member, epochs + 1], NaN where nothing is known.
+      columns: what tells the members apart, [member].
+      done: epochs behind.
+      seconds: computing time so far, over all resumed parts.
+    """
+
+    state: training.TrainState
+    arrays: dict[str, np.ndarray]
+    columns: dict[str, np.ndarray]
+    done: int
+    seconds: float
+
+    def history(self) -> dict[str, np.ndarray]:
+        """The content of history.npz."""
+        extra = {"epochs_done": np.array(self.done), "seconds": np.array(self.seconds)}
+        return {**self.arrays, **self.columns, **extra}
+
+    def alive(self) -> np.ndarray:
+        """Which members [member] still have a finite loss."""
+        return np.isfinite(self.arrays["train_loss"][:, self.done])
+
+
 def run(
-    directory: Path, config: Mapping[str, Any], dataset: Dataset, refresh: Callable[[dict[str, np.ndarray]], None]
+    directory: Path, config: Mapping[str, Any], dataset: Dataset, refresh: Callable[[dict[str, np.ndarray]], object]
 ) -> dict[str, np.ndarray]:
     """Trains all members of `config`, resuming what `directory` holds, and returns the history.
 
@@ -103,110 +133,125 @@ def run(
       UserError: every member has diverged, or a file is damaged or cannot be written.
       Interrupted: by Ctrl-C or SIGTERM, after the state was saved.
     """
-    history_path, checkpoint_path = directory / "history.npz", directory / "checkpoint"
-    columns = members(config)
-    finished = runs.load_arrays(history_path)
+    finished = runs.load_arrays(directory / "history.npz")
     if finished is not None and int(finished["epochs_done"]) == config["epochs"]:
         logger.info("'%s' holds the finished run; drawing it again", directory)
-        checkpoints.remove(checkpoint_path)
+        checkpoints.remove(directory / "checkpoint")
         return finished
-
-    spec, dataset = spec_of(config, dataset), jax.device_put(dataset)
+    spec, dataset, columns = spec_of(config, dataset), jax.device_put(dataset), members(config)
     keys = jax.vmap(jax.random.key)(jnp.asarray(columns["seed"]))
-    hyperparameters = training.Hyperparameters(
-        *(jnp.asarray(columns[name], jnp.float32) for name in ("learning_rate", "momentum", "weight_decay"))
-    )
-    identity = hashlib.sha256(
-        json.dumps({name: value for name, value in sorted(config.items()) if name not in INCIDENTAL}).encode()
-    ).hexdigest()
-    empty = {name: np.full((len(keys), config["epochs"] + 1), np.nan, np.float32) for name in METRICS}
+    names = ("learning_rate", "momentum", "weight_decay")
+    hyperparameters = training.Hyperparameters(*(jnp.asarray(columns[name], jnp.float32) for name in names))
+    start = functools.partial(training.start_members, keys, hyperparameters, dataset, spec)
+    progress = _begin(directory, config, columns, start)
+    with stop_requests() as stop:
+        _advance(
+            progress,
+            config,
+            lambda state: training.advance_members(state, keys, hyperparameters, dataset, spec),
+            stop,
+            lambda: _save(directory, config, progress),
+            lambda: refresh(progress.history()),
+        )
+    if not progress.alive().any():
+        _save(directory, config, progress)
+        refresh(progress.history())
+        raise UserError(
+            f"every member diverged by epoch {progress.done} (see above); '{directory / 'history.npz'}' keeps the "
+            "course up to there; take a smaller learning_rate or momentum, or a larger batch_size"
+        )
+    if progress.done < config["epochs"]:
+        _save(directory, config, progress)
+        raise Interrupted(f"interrupted after epoch {progress.done}; the same command goes on from there")
+    runs.save_arrays(directory / "history.npz", progress.history())
+    checkpoints.remove(directory / "checkpoint")
+    return progress.history()
 
-    # resume: the newest intact checkpoint, else the start; history.npz is an output and never read back
-    shapes = jax.eval_shape(lambda: training.start_members(keys, hyperparameters, dataset, spec))[0]
-    saved = checkpoints.restore(checkpoint_path, {"state": shapes, **empty, "seconds": np.zeros(())}, identity)
+
+def _begin(
+    directory: Path,
+    config: Mapping[str, Any],
+    columns: dict[str, np.ndarray],
+    start: Callable[[], tuple[training.TrainState, training.Metrics]],
+) -> Progress:
+    """Resumes from the newest intact checkpoint, else starts; history.npz is an output and never read back."""
+    arrays = {name: np.full((len(columns["seed"]), config["epochs"] + 1), np.nan, np.float32) for name in METRICS}
+    template = {"state": jax.eval_shape(start)[0], "arrays": arrays, "seconds": np.zeros(())}
+    saved = checkpoints.restore(directory / "checkpoint", template, _identity(config))
     if saved is None:
-        state, first = training.start_members(keys, hyperparameters, dataset, spec)
-        arrays, seconds, done = empty, 0.0, 0
-        _record(arrays, first, 0)
-    else:
-        state = jax.device_put(saved["state"])
-        arrays, seconds = {name: saved[name].copy() for name in METRICS}, float(saved["seconds"])
-        done = int(saved["state"].epoch.max())
-        logger.info("resuming '%s' after epoch %d", directory, done)
+        state, first = start()
+        progress = Progress(state, arrays, columns, 0, 0.0)
+        _record(progress, first)
+        return progress
+    state, done = jax.device_put(saved["state"]), int(saved["state"].epoch.max())
+    logger.info("resuming '%s' after epoch %d", directory, done)
+    arrays = {name: values.copy() for name, values in saved["arrays"].items()}
+    return Progress(state, arrays, columns, done, float(saved["seconds"]))
 
-    def history() -> dict[str, np.ndarray]:
-        extra = {"epochs_done": np.array(done), "seconds": np.array(seconds)}
-        return {**arrays, **columns, **extra}
 
-    def save() -> None:
-        runs.save_arrays(history_path, history())
-        checkpoints.save(checkpoint_path, done, {"state": state, **arrays, "seconds": np.array(seconds)}, identity)
-
-    _report_diverged(arrays, columns, done, done)
-    progress = tqdm.tqdm(
-        total=config["epochs"], initial=done, unit="epoch", smoothing=0.1, dynamic_ncols=True, mininterval=1.0
-    )
+def _advance(
+    progress: Progress,
+    config: Mapping[str, Any],
+    advance: Callable[[training.TrainState], tuple[training.TrainState, training.Metrics]],
+    stop: threading.Event,
+    save: Callable[[], None],
+    refresh: Callable[[], object],
+) -> None:
+    """Goes on until the last epoch, a request to stop, or the end of the last living member."""
+    former = progress.seconds
     begin = saved_at = refreshed_at = time.monotonic()
-    spent = seconds
     refresh_seconds = 0.0
-    with stop_requests() as stop, progress, tqdm.contrib.logging.logging_redirect_tqdm([logging.getLogger("edgechaos")]):
-        while done < config["epochs"] and np.isfinite(arrays["train_loss"][:, done]).any():
-            state, metrics = training.advance_members(state, keys, hyperparameters, dataset, spec)
-            done += 1
-            _record(arrays, metrics, done)
+    bar = tqdm.tqdm(total=config["epochs"], initial=progress.done, unit="epoch", dynamic_ncols=True, mininterval=1.0)
+    with bar, tqdm.contrib.logging.logging_redirect_tqdm([logging.getLogger("edgechaos")]):
+        while progress.done < config["epochs"] and progress.alive().any() and not stop.is_set():
+            progress.state, metrics = advance(progress.state)
+            progress.done += 1
+            _record(progress, metrics)
             now = time.monotonic()
-            seconds = spent + now - begin
-            _report_diverged(arrays, columns, done - 1, done)
-            progress.update()
-            progress.set_postfix_str(_summary_line(arrays, done), refresh=False)
-            if stop.is_set():
-                break
+            progress.seconds = former + now - begin
+            bar.set_postfix_str(_summary_line(progress), refresh=False)
+            bar.update()
             if now - saved_at > config["checkpoint_seconds"]:
                 save()
                 saved_at = time.monotonic()
             if now - refreshed_at > max(5.0, refresh_seconds / _REFRESH_SHARE):
-                refresh(history())
+                before = time.monotonic()
+                refresh()
                 refreshed_at = time.monotonic()
-                refresh_seconds = refreshed_at - now
-    if not np.isfinite(arrays["train_loss"][:, done]).any():
-        save()
-        refresh(history())
-        raise UserError(
-            f"every member diverged by epoch {done} (see above); '{history_path}' keeps the course up to there; "
-            "take a smaller learning_rate or momentum, or a larger batch_size"
-        )
-    if done < config["epochs"]:
-        save()
-        raise Interrupted(f"interrupted after epoch {done}; the same command goes on from there")
-    runs.save_arrays(history_path, history())
-    checkpoints.remove(checkpoint_path)
-    return history()
+                refresh_seconds = refreshed_at - before
 
 
-def _record(arrays: dict[str, np.ndarray], metrics: training.Metrics, epoch: int) -> None:
-    """Writes entry `epoch`; a member with a loss that is not finite keeps NaN from then on."""
+def _save(directory: Path, config: Mapping[str, Any], progress: Progress) -> None:
+    """Writes the history for readers and the checkpoint for the next process."""
+    runs.save_arrays(directory / "history.npz", progress.history())
+    content = {"state": progress.state, "arrays": progress.arrays, "seconds": np.array(progress.seconds)}
+    checkpoints.save(directory / "checkpoint", progress.done, content, _identity(config))
+
+
+def _identity(config: Mapping[str, Any]) -> str:
+    """A checkpoint fits a config of the same identity only."""
+    relevant = {name: value for name, value in sorted(config.items()) if name not in INCIDENTAL}
+    return hashlib.sha256(json.dumps(relevant).encode()).hexdigest()
+
+
+def _record(progress: Progress, metrics: training.Metrics) -> None:
+    """Writes the entry of the epoch just done; a member whose loss is not finite is named and is NaN from then on."""
+    epoch = progress.done
     values = {name: np.asarray(getattr(metrics, name)) for name in METRICS}
-    finite = np.isfinite(values["train_loss"]) & np.isfinite(values["test_loss"])
-    alive = finite & (np.isfinite(arrays["train_loss"][:, epoch - 1]) if epoch else True)
+    before = np.isfinite(progress.arrays["train_loss"][:, max(epoch - 1, 0)]) | (epoch == 0)
+    after = before & np.isfinite(values["train_loss"]) & np.isfinite(values["test_loss"])
     for name in METRICS:
-        arrays[name][:, epoch] = np.where(alive, values[name], np.nan)
+        progress.arrays[name][:, epoch] = np.where(after, values[name], np.nan)
+    for member in np.flatnonzero(before & ~after):
+        numbers = ", ".join(f"{name} {column[member]:g}" for name, column in progress.columns.items())
+        logger.warning("diverged in epoch %d: the loss is not finite (%s)", epoch, numbers)
 
 
-def _report_diverged(
-    arrays: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray], earlier: int, epoch: int
-) -> None:
-    """Names the members whose loss stopped being finite between two entries."""
-    finite = np.isfinite(arrays["train_loss"])
-    for member in np.flatnonzero(~finite[:, epoch] & (finite[:, earlier] | (earlier == epoch))):
-        first = int(np.flatnonzero(~finite[member])[0])
-        numbers = ", ".join(f"{name} {values[member]:g}" for name, values in columns.items())
-        logger.warning("member %d diverged in epoch %d: its loss is not finite (%s)", member, first, numbers)
-
-
-def _summary_line(arrays: Mapping[str, np.ndarray], epoch: int) -> str:
-    """J^2, test loss and accuracy of the progress bar: means over the members."""
-    j_squared, loss, accuracy = (
-        np.nanmean(arrays[name][:, epoch]) if np.isfinite(arrays[name][:, epoch]).any() else np.nan
+def _summary_line(progress: Progress) -> str:
+    """J^2, test loss and accuracy for the progress bar: means over the living members."""
+    alive = progress.alive()
+    means = [
+        progress.arrays[name][alive, progress.done].mean() if alive.any() else np.nan
         for name in ("j_squared", "test_loss", "test_accuracy")
-    )
-    return f"J^2 {j_squared:.3f}, test loss {loss:.3f}, accuracy {accuracy:.3f}"
+    ]
+    return "J^2 {:.3f}, test loss {:.3f}, accuracy {:.3f}".format(*means)

@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
 Activation = str | Callable[[jax.Array], jax.Array]
-Scalar = Float[Array, "*cells"] | float
+Scalar = Float[Array | np.ndarray, "*shape"] | float
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
@@ -46,7 +47,7 @@ def gaussian_average(function: Callable[[jax.Array], jax.Array], mean: Scalar, s
     error falls as exp(-2 pi d / (h standard_deviation)) with the spacing h = 0.008, so that a sharp tanh is as safe
     as a flat one.
     """
-    weights = jnp.exp(-_NODES**2 / 2)
+    weights = jnp.exp(-(_NODES**2) / 2)
     return (weights * function(mean + standard_deviation * _NODES)).sum() / weights.sum()
 
 

@@ -41,7 +41,7 @@ def kernels(params: optax.Params) -> optax.Params:
 
 
 def decay_per_step(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar) -> Scalar:
-    """delta = 2 eta lambda / (1 - alpha): the share of a weight that lambda removes per step (Eq. C4 before squaring)."""
+    """delta = 2 eta lambda / (1 - alpha), the share of a weight that lambda removes per step (half of Eq. C4)."""
     return 2 * learning_rate * weight_decay / (1 - momentum)
 
 

@@ -1,6 +1,5 @@
 """Order parameters: where a kernel stands in the order-chaos phase diagram."""
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
@@ -32,10 +31,8 @@ def order_parameters(kernel: Float[Array, "n_in n_out"]) -> OrderParameters:
 def order_parameter_errors(j_squared: Float[Array, "*members"], num_inputs: int, num_outputs: int) -> OrderParameters:
     """Standard errors of J0 and J^2 measured on one kernel of independent normal entries.
 
-    se(J0) = J / sqrt(n_out), and se(J^2) = J^2 sqrt(2 / (n_in n_out)): for a square kernel J / sqrt(N) and sqrt(2) J^2 / N.
+    se(J0) = J / sqrt(n_out) and se(J^2) = J^2 sqrt(2 / (n_in n_out)); for a square kernel sqrt(2) J^2 / N.
     Trained kernels are not independent entries; for them it is the resolution that N allows.
     """
     j_squared = jnp.asarray(j_squared)
-    return OrderParameters(
-        jnp.sqrt(j_squared / num_outputs), j_squared * jnp.sqrt(2.0 / jax.numpy.float32(num_inputs * num_outputs))
-    )
+    return OrderParameters(jnp.sqrt(j_squared / num_outputs), j_squared * (2.0 / (num_inputs * num_outputs)) ** 0.5)

@@ -5,6 +5,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from edgechaos.meanfield import Activation, activation_function
@@ -15,8 +16,8 @@ _CHUNK_BYTES = 256 * 2**20
 @functools.partial(jax.jit, static_argnames=("num_neurons", "num_iterations", "activation"))
 def phase_diagram(
     key: PRNGKeyArray,
-    j0_over_j: Float[Array, "columns"],
-    inverse_j: Float[Array, "rows"],
+    j0_over_j: Float[Array | np.ndarray, "columns"],
+    inverse_j: Float[Array | np.ndarray, "rows"],
     num_neurons: int,
     num_iterations: int,
     perturbation_std: Float[Array, ""] | float = 1e-4,
@@ -56,7 +57,9 @@ def phase_diagram(
         states = jnp.concatenate([jnp.broadcast_to(x, (num_neurons, len(j))) for x in (start, twin)], axis=1)
         gain, shift = jnp.tile(j, 2), jnp.tile(j0, 2)
 
-        def iterate(carry: tuple[jax.Array, jax.Array], iteration: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
+        def iterate(
+            carry: tuple[jax.Array, jax.Array], iteration: jax.Array
+        ) -> tuple[tuple[jax.Array, jax.Array], None]:
             states, total = carry
             states = phi(gain * (couplings @ states) + shift * states.mean(0))
             distance = jnp.linalg.norm(states[:, : len(j)] - states[:, len(j) :], axis=0)

@@ -1,7 +1,10 @@
 """Figure panels: arrays in, Axes out, with the prediction drawn beside the measurement."""
 
-from collections.abc import Mapping
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -14,7 +17,7 @@ from edgechaos.files import atomic_write
 
 # Okabe and Ito's colours, told apart by colour-blind readers
 TRAIN, TEST, EDGE, PREDICTION, MARK = "#0072B2", "#D55E00", "#C00000", "#555555", "#009E73"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
@@ -27,19 +30,22 @@ STYLE = {
 }
 
 
-def save_figure(figure: Figure, path_without_suffix: Path) -> None:
-    """Writes the .png and the .pdf (fonts embedded), each in one piece."""
-    for suffix, options in ((".png", {"dpi": 200}), (".pdf", {})):
-        path = path_without_suffix.with_suffix(suffix)
-        atomic_write(path, lambda file, suffix=suffix, options=options: figure.savefig(file, format=suffix[1:], **options))
+@contextlib.contextmanager
+def figure(width: float, height: float, title: str, *paths: Path) -> Iterator[Figure]:
+    """An empty figure in the common style, written to `paths` at the end of the block, each file in one piece.
 
-
-def new_figure(width: float, height: float, title: str) -> Figure:
-    """An empty figure in the common style; size in inches."""
+    Args:
+      width: inches.
+      height: inches.
+      title: above all panels.
+      *paths: the suffix tells the format; a .pdf has its fonts embedded.
+    """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        figure.suptitle(title, fontsize=9)
-    return figure
+        new = Figure(figsize=(width, height), layout="constrained")
+        new.suptitle(title, fontsize=9)
+        yield new
+        for path in paths:
+            atomic_write(path, functools.partial(new.savefig, format=path.suffix[1:], dpi=200))
 
 
 def phase_map(
@@ -68,12 +74,12 @@ def path(
     for member, best in enumerate(optimal_epoch.astype(int)):
         x, y = j0[member] / j[member], 1 / j[member]
         last = int(np.flatnonzero(np.isfinite(y))[-1])
-        label = (lambda text, member=member: text if member == 0 else None)
-        axes.plot(x, y, color=TRAIN, label=label("path of training"))
-        axes.plot(x[0], y[0], "o", color="white", markeredgecolor=TRAIN, markersize=6, label=label("start"))
-        axes.plot(x[best], y[best], "*", color=TEST, markeredgecolor="white", markersize=11, label=label("least test loss"))
-        axes.plot(x[last], y[last], "s", color=TRAIN, markeredgecolor="white", markersize=6, label=label("end"))
-    axes.legend(loc="upper right")
+        labels = ("path of training", "start", "least test loss", "end") if member == 0 else (None,) * 4
+        axes.plot(x, y, color=TRAIN, label=labels[0])
+        axes.plot(x[0], y[0], "o", color="white", markeredgecolor=TRAIN, markersize=6, label=labels[1])
+        axes.plot(x[best], y[best], "*", color=TEST, markeredgecolor="white", markersize=11, label=labels[2])
+        axes.plot(x[last], y[last], "s", color=TRAIN, markeredgecolor="white", markersize=6, label=labels[3])
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
 
 
 def course(

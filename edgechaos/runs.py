@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import json
 import logging
 import math
@@ -53,9 +54,7 @@ def _refuse_other_config(path: Path, config: Mapping[str, Any]) -> None:
     try:
         earlier = json.loads(path.read_text())
         differing = [
-            name
-            for name in {**earlier, **config}
-            if name not in INCIDENTAL and earlier.get(name) != config.get(name)
+            name for name in {**earlier, **config} if name not in INCIDENTAL and earlier.get(name) != config.get(name)
         ]
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"'{path}' is damaged ({error}); remove '{path.parent}' or name another workdir") from error
@@ -85,7 +84,7 @@ def _jsonable(value: Any) -> Any:
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes an .npz without pickled objects."""
-    atomic_write(path, lambda file: np.savez_compressed(file, **arrays))
+    atomic_write(path, functools.partial(np.savez_compressed, **dict(arrays)))
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray] | None:
@@ -156,5 +155,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-

@@ -1,10 +1,11 @@
 """Scaling laws of the ordered phase (Eqs. 4, 5, 8, 9) and J^2(epoch) in closed form (Eqs. C2 to C5)."""
 
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
-Scalar = Float[Array, "*members"] | float
+Scalar = Float[Array | np.ndarray, "*shape"] | float
 
 
 @struct.dataclass
@@ -25,7 +26,7 @@ def scale_factor(learning_rate: Scalar, momentum: Scalar, batch_size: Scalar) ->
     return learning_rate / ((1 - momentum) * batch_size)
 
 
-def fit_slope(j_squared: Float[Array, "*members epochs"], num_epochs: int) -> LinearFit:
+def fit_slope(j_squared: Float[Array | np.ndarray, "*members epochs"], num_epochs: int) -> LinearFit:
     """Fits J^2 = A epoch + C (Eq. 4) to the states after 0 ... num_epochs epochs by least squares.
 
     Args:
@@ -51,13 +52,11 @@ def fit_slope(j_squared: Float[Array, "*members epochs"], num_epochs: int) -> Li
 
 
 def relaxation_rate(scale: Scalar, num_samples: int, weight_decay: Scalar) -> Scalar:
-    """Rate per epoch at which weight decay alone shrinks J^2: 4 S lambda eta / ((1 - alpha) B) (Eq. C5 over S/B steps)."""
+    """4 S lambda eta / ((1 - alpha) B): rate per epoch at which weight decay shrinks J^2 (Eq. C5 over S/B steps)."""
     return 4 * num_samples * weight_decay * scale
 
 
-def j_squared_after(
-    epochs: Scalar, initial: Scalar, slope: Scalar, rate: Scalar = 0.0
-) -> Scalar:
+def j_squared_after(epochs: Scalar, initial: Scalar, slope: Scalar, rate: Scalar = 0.0) -> Scalar:
     """J^2 after `epochs` of dJ^2/de = A - rate J^2: a line without decay, else a relaxation towards A / rate.
 
     Args:

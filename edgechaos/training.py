@@ -10,7 +10,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from edgechaos.data import Dataset
+from edgechaos.data import AnyArray, Dataset
 from edgechaos.network import Classifier
 from edgechaos.optim import sgd
 from edgechaos.order import order_parameters
@@ -90,10 +90,10 @@ def init_state(key: PRNGKeyArray, spec: Spec, num_neurons: int) -> TrainState:
 
 
 def _batch_loss(
-    params: optax.Params, images: Float[Array, "B N"], labels: Int[Array, "B"], spec: Spec
+    params: optax.Params, images: Float[AnyArray, "B N"], labels: Int[AnyArray, "B"], spec: Spec
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Mean cross-entropy (without the penalty) and accuracy of a batch."""
-    logits = _network(spec).apply({"params": params}, images)
+    logits = jnp.asarray(_network(spec).apply({"params": params}, images))
     # one-hot, because the gradient of an indexed loss is a scatter, several times slower on a CPU
     loss = optax.softmax_cross_entropy(logits, jax.nn.one_hot(labels, spec.num_classes)).mean()
     return loss, (logits.argmax(-1) == labels).mean()
@@ -102,15 +102,17 @@ def _batch_loss(
 def train_step(
     state: TrainState,
     hyperparameters: Hyperparameters,
-    images: Float[Array, "B N"],
-    labels: Int[Array, "B"],
+    images: Float[AnyArray, "B N"],
+    labels: Int[AnyArray, "B"],
     spec: Spec,
 ) -> tuple[TrainState, tuple[Float[Array, ""], Float[Array, ""]]]:
     """One update of Eq. 6 on one minibatch; returns its loss and accuracy before the update."""
     metrics, gradient = jax.value_and_grad(_batch_loss, has_aux=True)(state.params, images, labels, spec)
     optimizer = _optimizer(hyperparameters, spec)
     updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
-    return state.replace(params=optax.apply_updates(state.params, updates), optimizer_state=optimizer_state), metrics
+    return dataclasses.replace(
+        state, params=optax.apply_updates(state.params, updates), optimizer_state=optimizer_state
+    ), metrics
 
 
 def train_epoch(
@@ -143,11 +145,11 @@ def train_epoch(
         state, last = step(state, order[-remainder:])
         totals = jax.tree.map(lambda total, value: total + remainder * value, totals, last)
     loss, accuracy = jax.tree.map(lambda total: total / num_samples, totals)
-    return state.replace(epoch=state.epoch + 1), (loss, accuracy)
+    return dataclasses.replace(state, epoch=state.epoch + 1), (loss, accuracy)
 
 
 def evaluate(
-    params: optax.Params, images: Float[Array, "T N"], labels: Int[Array, "T"], spec: Spec
+    params: optax.Params, images: Float[AnyArray, "T N"], labels: Int[AnyArray, "T"], spec: Spec
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Mean loss and accuracy over a whole set, in chunks that bound the memory."""
     num_full = len(labels) // _EVALUATION_CHUNK
@@ -158,7 +160,7 @@ def evaluate(
             images[:split].reshape(num_full, _EVALUATION_CHUNK, -1),
             labels[:split].reshape(num_full, _EVALUATION_CHUNK),
         )
-        means = jax.lax.map(lambda chunk: _batch_loss(params, *chunk, spec), chunks)
+        means = jax.lax.map(lambda chunk: _batch_loss(params, chunk[0], chunk[1], spec), chunks)
         totals = jax.tree.map(lambda values: _EVALUATION_CHUNK * values.sum(), means)
     if split < len(labels):
         last = _batch_loss(params, images[split:], labels[split:], spec)
@@ -218,7 +220,7 @@ def start_members(
     keys: PRNGKeyArray, hyperparameters: Hyperparameters, dataset: Dataset, spec: Spec
 ) -> tuple[TrainState, Metrics]:
     """`start` for a leading axis of members."""
-    return jax.lax.map(lambda member: start(*member, dataset, spec), (keys, hyperparameters))
+    return jax.lax.map(lambda member: start(member[0], member[1], dataset, spec), (keys, hyperparameters))
 
 
 @functools.partial(jax.jit, static_argnames="spec", donate_argnames="state")
@@ -229,4 +231,6 @@ def advance_members(
 
     The buffers of `state` are donated.
     """
-    return jax.lax.map(lambda member: advance(*member, dataset, spec), (state, keys, hyperparameters))
+    return jax.lax.map(
+        lambda member: advance(member[0], member[1], member[2], dataset, spec), (state, keys, hyperparameters)
+    )

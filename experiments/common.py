@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from absl import app, flags
@@ -53,11 +53,8 @@ def run(name: str, experiment: Experiment, own_fields: Mapping[str, config_field
             with runs.work_directory(workdir_flag.value or f"runs/{name}-{variant}", config) as directory:
                 runs.record_provenance(directory, f"experiments.{name}", sys.argv[1:], loop.MEANING)
                 experiment({**config, "variant": variant}, directory)
-        except loop.Interrupted as stop:
-            print(stop, file=sys.stderr)
-            sys.exit(130)
-        except KeyboardInterrupt:
-            print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        except KeyboardInterrupt as stop:
+            print(str(stop) or "interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
             sys.exit(130)
         except (UserError, OSError) as error:
             _fail(error)
@@ -65,7 +62,7 @@ def run(name: str, experiment: Experiment, own_fields: Mapping[str, config_field
     app.run(main, flags_parser=parse)
 
 
-def _fail(error: Any) -> Any:
+def _fail(error: object) -> NoReturn:
     """Says what is wrong and ends with the exit status of a usage error."""
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     print(f"error: {text}", file=sys.stderr)
@@ -96,4 +93,4 @@ def use_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache folder, unless JAX was told of another one."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(files.user_cache() / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

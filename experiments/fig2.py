@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 import tqdm
+from matplotlib.figure import Figure
 
 import edgechaos as ec
 from edgechaos import analysis, data, loop, plotting, runs
@@ -36,15 +37,19 @@ def main(config: dict[str, Any], directory: Path) -> None:
     course = analysis.predicted_course(config, num_samples)
     background = phase_map(config, directory)
 
-    def redraw(history: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def redraw(history: dict[str, np.ndarray], *suffixes: str) -> dict[str, np.ndarray]:
         measured = analysis.measure(history, num_samples)
-        draw(directory / "fig2", title(config), history, measured, predicted, course, background)
+        paths = [directory / f"fig2{suffix}" for suffix in suffixes]
+        with plotting.figure(9, 7, title(config), *paths) as figure:
+            draw(figure, history, measured, predicted, course, background)
         return measured
 
-    history = loop.run(directory, config, dataset, redraw)
-    measured = redraw(history)
+    history = loop.run(directory, config, dataset, lambda history: redraw(history, ".png"))
+    measured = redraw(history, ".png", ".pdf")
     runs.write_json(directory / "summary.json", analysis.summary(predicted, measured, title(config)))
-    print(analysis.table({"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)}))
+    print(
+        analysis.table({"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)})
+    )
     print(f"figure: {directory / 'fig2.png'}")
 
 
@@ -53,11 +58,12 @@ def title(config: dict[str, Any]) -> str:
     scale = ec.scale_factor(config["learning_rate"], config["momentum"], config["batch_size"])
     ratio = scale / ec.scale_factor(0.02, 0.5, 32)
     moved = "" if np.isclose(ratio, 1) else f", {ratio:g} x the paper's scale factor"
-    return (
-        f"{config['dataset']}, {config['activation']}: $\\eta$ {config['learning_rate']:g}, $\\alpha$ {config['momentum']:g}, "
-        f"B {config['batch_size']}, $\\lambda$ {config['weight_decay']:g}, {config['epochs']} epochs, "
-        f"{config['num_seeds']} seed{'s' if config['num_seeds'] > 1 else ''}{moved}"
+    plural = "s" if config["num_seeds"] > 1 else ""
+    numbers = (
+        f"$\\eta$ {config['learning_rate']:g}, $\\alpha$ {config['momentum']:g}, B {config['batch_size']}, "
+        f"$\\lambda$ {config['weight_decay']:g}, {config['epochs']} epochs, {config['num_seeds']} seed{plural}"
     )
+    return f"{config['dataset']}, {config['activation']}: {numbers}{moved}"
 
 
 def phase_map(config: dict[str, Any], directory: Path) -> dict[str, np.ndarray]:
@@ -72,7 +78,9 @@ def phase_map(config: dict[str, Any], directory: Path) -> dict[str, np.ndarray]:
         ec.phase_diagram(
             jax.random.key(config["seed"]), j0_over_j, rows, config["map_num_neurons"], config["map_num_iterations"]
         )
-        for rows in tqdm.tqdm(np.split(inverse_j, range(_ROWS_PER_CALL, len(inverse_j), _ROWS_PER_CALL)), "phase diagram")
+        for rows in tqdm.tqdm(
+            np.split(inverse_j, range(_ROWS_PER_CALL, len(inverse_j), _ROWS_PER_CALL)), "phase diagram"
+        )
     ]
     edge = np.asarray(ec.edge_of_chaos(j0_over_j))
     arrays = {"j0_over_j": j0_over_j, "inverse_j": inverse_j, "distance": np.concatenate(blocks), "edge": edge}
@@ -81,8 +89,7 @@ def phase_map(config: dict[str, Any], directory: Path) -> dict[str, np.ndarray]:
 
 
 def draw(
-    path: Path,
-    heading: str,
+    figure: Figure,
     history: dict[str, np.ndarray],
     measured: dict[str, np.ndarray],
     predicted: dict[str, float],
@@ -96,8 +103,7 @@ def draw(
         "$J^2 = 1$, predicted": (predicted["epoch_at_edge"], plotting.PREDICTION, ":"),
         "least test loss": (numbers["optimal_epoch"], plotting.TEST, "--"),
     }
-    figure = plotting.new_figure(9, 6.5, heading)
-    (diagram, losses), (growth, accuracies) = figure.subplots(2, 2)
+    (diagram, losses), (accuracies, growth) = figure.subplots(2, 2)
     mesh = plotting.phase_map(diagram, **background)
     figure.colorbar(mesh, ax=diagram, label="$\\log_{10}(\\min(|x - x'|, 1) + 10^{-4})$")
     plotting.path(diagram, history["j0"], history["j_squared"], measured["optimal_epoch"])
@@ -109,19 +115,17 @@ def draw(
         plotting.mark_epochs(axes, marks)
         axes.set(title=f"({letter}) {quantity}", ylabel=quantity)
         axes.legend()
-    losses.set_yscale("log")
 
     plotting.course(growth, history["j_squared"], plotting.TRAIN, "measured")
     epochs = np.arange(len(course))
     growth.plot(epochs, course, color=plotting.PREDICTION, linestyle=":", label="predicted (Eqs. 4 and 5)")
-    fit = numbers["slope_a"] * epochs + history["j_squared"][:, 0].mean()
-    fitted = slice(0, int(numbers["fit_epochs"]) + 1) if np.isfinite(numbers["slope_a"]) else slice(0, 0)
-    growth.plot(epochs[fitted], fit[fitted], color=plotting.MARK, label="line fit", linewidth=3, alpha=0.6)
+    fitted = epochs[: int(numbers["fit_epochs"]) + 1]
+    line = numbers["intercept_c"] + numbers["fitted_slope"] * fitted
+    growth.plot(fitted, line, color=plotting.MARK, label="line fit (Eq. 4)", linewidth=3, alpha=0.6)
     growth.axhline(1, color=plotting.EDGE, linewidth=1, label="edge of chaos")
     top = 1.1 * max(np.nanmax(history["j_squared"]), 1)
     growth.set(title="(d) weight variance", ylabel="$J^2$", ylim=(0, top))
     growth.legend()
-    plotting.save_figure(figure, path)
 
 
 if __name__ == "__main__":
