@@ -1,10 +1,13 @@
 """Checkpoints by Orbax, with a digest so that a damaged one is never resumed from."""
 
+import contextlib
 import hashlib
 import itertools
 import logging
 import shutil
-from collections.abc import Mapping
+import sys
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +57,9 @@ def save(directory: Path, step: int, tree: Any, identity: str) -> None:
     meta = {"sha256": _digest(leaves), "identity": identity}
     arguments = ocp.args.Composite(arrays=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(meta))
     try:
-        with _manager(directory) as manager:
-            manager.save(step, args=arguments, force=True)
+        with _manager(directory) as manager, _quiet_threads():
+            if step not in manager.all_steps():  # an interruption right after a save finds it done
+                manager.save(step, args=arguments, force=True)
     except Exception as error:  # Orbax and TensorStore raise many types
         raise UserError(
             f"the checkpoint of epoch {step} could not be saved in '{directory}' ({_first_line(error)}); mend that and "
@@ -63,10 +67,26 @@ def save(directory: Path, step: int, tree: Any, identity: str) -> None:
         ) from error
 
 
+@contextlib.contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """Keeps the threads of Orbax and TensorStore from printing errors of which one reaches the caller anyway."""
+
+    def silent(*_: object) -> None:
+        pass
+
+    former = sys.excepthook, sys.unraisablehook, threading.excepthook
+    sys.excepthook = sys.unraisablehook = threading.excepthook = silent
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.unraisablehook, threading.excepthook = former
+
+
 def _first_line(error: Exception) -> str:
     """What an error says, short enough for a message of ours."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+    line = (str(error).strip().splitlines() or [""])[0]
+    # TensorStore puts what matters, the system's own words, behind long paths
+    return f"{type(error).__name__}: {line if len(line) < 160 else '...' + line[-160:]}"
 
 
 def remove(directory: Path) -> None:

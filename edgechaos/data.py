@@ -4,13 +4,11 @@
 """
 
 import argparse
-import functools
 import hashlib
 import logging
 import os
 import shutil
 import sys
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from flax import struct
 from jaxtyping import Float32, Int32
 
 from edgechaos.errors import UserError
-from edgechaos.files import atomic_write, exclusive_lock, user_cache, writable_directory
+from edgechaos.files import exclusive_lock, read_npz, user_cache, writable_directory, write_npz
 
 AnyArray = jax.Array | np.ndarray
 
@@ -103,11 +101,10 @@ def _read_cache(path: Path) -> dict[str, np.ndarray] | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in ARRAYS}
-            intact = str(file["sha256"]) == _content_sha256(arrays)
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        logger.warning("the cache '%s' cannot be read (%s); preparing it again", path, error)
+        arrays = read_npz(path)
+        intact = str(arrays.pop("sha256")) == _content_sha256(arrays)
+    except (UserError, KeyError) as error:
+        logger.warning("the cache cannot be read (%s); preparing it again", error)
         return None
     if not intact:
         logger.warning("the cache '%s' is damaged (wrong SHA-256); preparing it again", path)
@@ -133,8 +130,7 @@ def _prepare(name: str, directory: Path) -> dict[str, np.ndarray]:
         raise UserError(_how_to_get(name, directory, error)) from error
     finally:
         shutil.rmtree(incomplete, ignore_errors=True)
-    digest = _content_sha256(arrays)
-    atomic_write(directory / f"{name}.npz", functools.partial(np.savez, sha256=np.array(digest), **arrays))
+    write_npz(directory / f"{name}.npz", {"sha256": np.array(_content_sha256(arrays)), **arrays})
     return arrays
 
 

@@ -4,9 +4,13 @@ import contextlib
 import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import numpy as np
 
 from edgechaos.errors import UserError
 
@@ -50,6 +54,24 @@ def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Writes an .npz of plain arrays in one piece."""
+    atomic_write(path, lambda file: np.savez(file, **dict(arrays)))
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Reads an .npz, whose parts carry a CRC; pickled objects are refused.
+
+    Raises:
+      UserError: the file is damaged or holds pickled objects.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays.items())
+    except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"'{path}' is damaged ({error}); remove it to compute it again") from error
 
 
 @contextlib.contextmanager

@@ -19,10 +19,11 @@ import numpy as np
 import tqdm
 import tqdm.contrib.logging
 
-from edgechaos import checkpoints, runs, training
+from edgechaos import checkpoints, training
 from edgechaos.config import INCIDENTAL
 from edgechaos.data import Dataset
 from edgechaos.errors import UserError
+from edgechaos.files import read_npz, write_npz
 
 logger = logging.getLogger(__name__)
 
@@ -133,11 +134,12 @@ def run(
       UserError: every member has diverged, or a file is damaged or cannot be written.
       Interrupted: by Ctrl-C or SIGTERM, after the state was saved.
     """
-    finished = runs.load_arrays(directory / "history.npz")
-    if finished is not None and int(finished["epochs_done"]) == config["epochs"]:
-        logger.info("'%s' holds the finished run; drawing it again", directory)
-        checkpoints.remove(directory / "checkpoint")
-        return finished
+    if (directory / "history.npz").exists():
+        earlier = read_npz(directory / "history.npz")
+        if int(earlier["epochs_done"]) == config["epochs"]:
+            logger.info("'%s' holds the finished run; drawing it again", directory)
+            checkpoints.remove(directory / "checkpoint")
+            return earlier
     spec, dataset, columns = spec_of(config, dataset), jax.device_put(dataset), members(config)
     keys = jax.vmap(jax.random.key)(jnp.asarray(columns["seed"]))
     names = ("learning_rate", "momentum", "weight_decay")
@@ -163,7 +165,7 @@ def run(
     if progress.done < config["epochs"]:
         _save(directory, config, progress)
         raise Interrupted(f"interrupted after epoch {progress.done}; the same command goes on from there")
-    runs.save_arrays(directory / "history.npz", progress.history())
+    write_npz(directory / "history.npz", progress.history())
     checkpoints.remove(directory / "checkpoint")
     return progress.history()
 
@@ -223,7 +225,7 @@ def _advance(
 
 def _save(directory: Path, config: Mapping[str, Any], progress: Progress) -> None:
     """Writes the history for readers and the checkpoint for the next process."""
-    runs.save_arrays(directory / "history.npz", progress.history())
+    write_npz(directory / "history.npz", progress.history())
     content = {"state": progress.state, "arrays": progress.arrays, "seconds": np.array(progress.seconds)}
     checkpoints.save(directory / "checkpoint", progress.done, content, _identity(config))
 
@@ -235,16 +237,16 @@ def _identity(config: Mapping[str, Any]) -> str:
 
 
 def _record(progress: Progress, metrics: training.Metrics) -> None:
-    """Writes the entry of the epoch just done; a member whose loss is not finite is named and is NaN from then on."""
+    """Writes the entry of the epoch just done; a member that is not finite is named and is NaN from then on."""
     epoch = progress.done
     values = {name: np.asarray(getattr(metrics, name)) for name in METRICS}
     before = np.isfinite(progress.arrays["train_loss"][:, max(epoch - 1, 0)]) | (epoch == 0)
-    after = before & np.isfinite(values["train_loss"]) & np.isfinite(values["test_loss"])
+    after = before & np.isfinite(list(values.values())).all(0)
     for name in METRICS:
         progress.arrays[name][:, epoch] = np.where(after, values[name], np.nan)
     for member in np.flatnonzero(before & ~after):
         numbers = ", ".join(f"{name} {column[member]:g}" for name, column in progress.columns.items())
-        logger.warning("diverged in epoch %d: the loss is not finite (%s)", epoch, numbers)
+        logger.warning("diverged in epoch %d: loss or weights are not finite (%s)", epoch, numbers)
 
 
 def _summary_line(progress: Progress) -> str:

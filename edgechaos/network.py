@@ -2,14 +2,16 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from edgechaos.meanfield import Activation, activation_function
 
 
 def init_kernel(
-    key: PRNGKeyArray, num_neurons: int, j0: float = 0.0, j: float = 0.5, dtype: jnp.dtype = jnp.float32
+    key: PRNGKeyArray, num_neurons: int, j0: float = 0.0, j: float = 0.5, dtype: DTypeLike = jnp.float32
 ) -> Float[Array, "N N"]:
     """W_ij = J0 / N + J z_ij / sqrt(N) with z standard normal: a kernel at (J0, J) of the phase diagram.
 
@@ -55,11 +57,11 @@ class Classifier(nn.Module):
     init_j: float = 0.5
 
     @nn.compact
-    def __call__(self, x: Float[Array, "... N"]) -> Float[Array, "... num_classes"]:
+    def __call__(self, x: Float[Array | np.ndarray, "... N"]) -> Float[Array, "... num_classes"]:
         """Returns the logits."""
         num_neurons = x.shape[-1]
 
-        def hidden_init(key: PRNGKeyArray, shape: tuple[int, int], dtype: jnp.dtype) -> Array:
+        def hidden_init(key: PRNGKeyArray, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
             return init_kernel(key, shape[0], self.init_j0, self.init_j, dtype)
 
         x = nn.Dense(num_neurons, use_bias=False, kernel_init=hidden_init, name="hidden")(x)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-Scalar = Float[Array, ""] | float
+Scalar = Float[Array, ""] | float | int
 
 MODES = ("coupled", "decoupled")
 

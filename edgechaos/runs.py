@@ -2,14 +2,12 @@
 
 import contextlib
 import datetime
-import functools
 import json
 import logging
 import math
 import os
 import platform
 import subprocess
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -80,26 +78,6 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an .npz without pickled objects."""
-    atomic_write(path, functools.partial(np.savez_compressed, **dict(arrays)))
-
-
-def load_arrays(path: Path) -> dict[str, np.ndarray] | None:
-    """Reads an .npz, whose parts carry a CRC; None if there is none.
-
-    Raises:
-      UserError: the file is damaged or holds pickled objects.
-    """
-    if not path.exists():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file.items())
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        raise UserError(f"'{path}' is damaged ({error}); remove it to compute it again") from error
 
 
 def record_provenance(directory: Path, module: str, arguments: Sequence[str], arrays: Mapping[str, str]) -> None:

@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
-Scalar = Float[Array | np.ndarray, "*shape"] | float
+Scalar = Num[Array | np.ndarray, "..."] | np.number | float | int
 
 
 @struct.dataclass

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from edgechaos.data import AnyArray, Dataset
 from edgechaos.network import Classifier
@@ -130,12 +130,12 @@ def train_epoch(
     Returns:
       The state after the epoch, and the mean loss and accuracy over its samples, each seen before its update.
     """
-    num_samples, batch_size = len(dataset.train_labels), spec.batch_size
+    all_images, all_labels = jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels)
+    num_samples, batch_size = len(all_labels), spec.batch_size
     order = jax.random.permutation(jax.random.fold_in(key, state.epoch), num_samples)
 
     def step(state: TrainState, batch: Int[Array, "B"]) -> tuple[TrainState, tuple[jax.Array, jax.Array]]:
-        images, labels = dataset.train_images[batch], dataset.train_labels[batch]
-        return train_step(state, hyperparameters, images, labels, spec)
+        return train_step(state, hyperparameters, all_images[batch], all_labels[batch], spec)
 
     num_full = num_samples // batch_size
     state, metrics = jax.lax.scan(step, state, order[: num_full * batch_size].reshape(num_full, batch_size))
@@ -217,7 +217,7 @@ def make_train(
 
 @functools.partial(jax.jit, static_argnames="spec")
 def start_members(
-    keys: PRNGKeyArray, hyperparameters: Hyperparameters, dataset: Dataset, spec: Spec
+    keys: Key[Array, "members"], hyperparameters: Hyperparameters, dataset: Dataset, spec: Spec
 ) -> tuple[TrainState, Metrics]:
     """`start` for a leading axis of members."""
     return jax.lax.map(lambda member: start(member[0], member[1], dataset, spec), (keys, hyperparameters))
@@ -225,7 +225,7 @@ def start_members(
 
 @functools.partial(jax.jit, static_argnames="spec", donate_argnames="state")
 def advance_members(
-    state: TrainState, keys: PRNGKeyArray, hyperparameters: Hyperparameters, dataset: Dataset, spec: Spec
+    state: TrainState, keys: Key[Array, "members"], hyperparameters: Hyperparameters, dataset: Dataset, spec: Spec
 ) -> tuple[TrainState, Metrics]:
     """`advance` for a leading axis of members, one after the other, so that none depends on which others there are.
 

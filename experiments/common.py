@@ -38,13 +38,16 @@ def run(name: str, experiment: Experiment, own_fields: Mapping[str, config_field
     def parse(arguments: list[str]) -> list[str]:
         try:
             return flags.FLAGS(arguments)
-        except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-            _fail(error)
+        except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+            _fail(_root(error))
 
     def main(arguments: list[str]) -> None:
         if len(arguments) > 1:
             _fail(f"unexpected argument '{arguments[1]}'; flags begin with --")
-        config = config_flag.value.to_dict()
+        try:
+            config = config_flag.value.to_dict()
+        except OSError as error:  # the flag reports a missing file on the first use of its value
+            _fail(error)
         variant = _config_flag_text(name).partition(":")[2] or "paper"
         try:
             config_fields.validate(config, own_fields)
@@ -59,14 +62,26 @@ def run(name: str, experiment: Experiment, own_fields: Mapping[str, config_field
         except (UserError, OSError) as error:
             _fail(error)
 
+    for flag in (config_flag, workdir_flag):  # --help shows the flags of the main module only
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])
     app.run(main, flags_parser=parse)
 
 
 def _fail(error: object) -> NoReturn:
     """Says what is wrong and ends with the exit status of a usage error."""
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    print(f"error: {text}", file=sys.stderr)
+    print(f"error: {str(text).strip()}", file=sys.stderr)
     sys.exit(2)
+
+
+def _root(error: BaseException) -> BaseException:
+    """The error of ours that the flags library wrapped together with its traceback, else the error itself."""
+    cause: BaseException | None = error
+    found = error
+    while cause is not None:
+        found = cause if isinstance(cause, UserError) else found
+        cause = cause.__cause__ or cause.__context__
+    return found
 
 
 def _config_flag_text(name: str) -> str:
@@ -80,7 +95,7 @@ def _config_flag_text(name: str) -> str:
 
 def _set_up_logging() -> None:
     """Our own messages on standard error; the libraries' only from warnings on."""
-    absl_logging.set_verbosity(absl_logging.ERROR)
+    absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax logs what it then raises
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("edgechaos")

@@ -14,7 +14,7 @@ import tqdm
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, data, loop, plotting, runs
+from edgechaos import analysis, data, files, loop, plotting, runs
 from edgechaos import config as config_fields
 from experiments import common
 
@@ -69,9 +69,8 @@ def title(config: dict[str, Any]) -> str:
 def phase_map(config: dict[str, Any], directory: Path) -> dict[str, np.ndarray]:
     """The simulated background of (a), computed once for a work directory: axes, distance, edge of Eq. 3."""
     path = directory / "phase_map.npz"
-    saved = runs.load_arrays(path)
-    if saved is not None:
-        return saved
+    if path.exists():
+        return files.read_npz(path)
     j0_over_j = np.linspace(-1, 1, config["map_num_columns"], dtype=np.float32)
     inverse_j = (3 * np.arange(1, config["map_num_rows"] + 1) / config["map_num_rows"]).astype(np.float32)
     blocks = [
@@ -84,7 +83,7 @@ def phase_map(config: dict[str, Any], directory: Path) -> dict[str, np.ndarray]:
     ]
     edge = np.asarray(ec.edge_of_chaos(j0_over_j))
     arrays = {"j0_over_j": j0_over_j, "inverse_j": inverse_j, "distance": np.concatenate(blocks), "edge": edge}
-    runs.save_arrays(path, arrays)
+    files.write_npz(path, arrays)
     return arrays
 
 

@@ -1,0 +1,61 @@
+# make fig2 [VARIANT=quick|digits|scaled|paper], make test, make bench: each sets up what it needs.
+PYTHON ?= python3
+VARIANT ?= quick
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup data fig2 test lint bench clean
+
+help:
+	@echo "make fig2 [VARIANT=quick|digits|scaled|paper]  Fig. 2 of the paper on real Fashion-MNIST (quick: about 3 minutes)"
+	@echo "make test                                      linter, formatter check, type checker and the test suite"
+	@echo "make data                                      prepares Fashion-MNIST"
+	@echo "make bench                                     times an epoch beside PyTorch and Keras (installs both in .venv-bench)"
+	@echo "make clean                                     removes the virtual environments and caches, not runs/"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml requirements.lock
+	@command -v $(PYTHON) >/dev/null || { echo "error: no '$(PYTHON)'; install Python 3.11 or newer, or say which: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is `$(PYTHON) --version`; edgechaos needs 3.11 or newer: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: $(PYTHON) has no venv module; on Debian: apt-get install python3-venv"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# where neither cache nor download serves, Debian's package does, if apt-get may be used
+data: setup
+	@$(BIN)/python -m edgechaos.data || { \
+		command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || exit 2; \
+		echo "installing Debian's package dataset-fashion-mnist"; \
+		{ apt-get install -y -qq dataset-fashion-mnist || { apt-get update -qq && apt-get install -y -qq dataset-fashion-mnist; }; } >/dev/null && \
+		$(BIN)/python -m edgechaos.data; }
+
+fig2: setup $(if $(filter digits,$(VARIANT)),,data)
+	@$(BIN)/python -m experiments.fig2 --config=configs/fig2.py:$(VARIANT)
+	@echo "the picture:           runs/fig2-$(VARIANT)/fig2.png"
+	@echo "the paper's full run:  make fig2 VARIANT=paper"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: setup lint
+	$(BIN)/python -m pytest
+
+# a second environment, because Keras and PyTorch pin packages of their own
+.venv-bench/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch $@
+
+bench: .venv-bench/.installed data
+	.venv-bench/bin/python -m benchmarks.epoch --output=results/bench/epoch.json
+
+clean:
+	rm -rf $(VENV) .venv-bench build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

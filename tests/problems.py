@@ -1,0 +1,16 @@
+import numpy as np
+
+from edgechaos.data import Dataset
+
+
+def make_dataset(num_samples: int = 70, num_test: int = 23, num_neurons: int = 12, num_classes: int = 3) -> Dataset:
+    """A small data set that a network can learn: class means plus noise."""
+    rng = np.random.default_rng(0)
+    means = rng.uniform(size=(num_classes, num_neurons))
+
+    def split(size: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = rng.integers(num_classes, size=size)
+        images = np.clip(means[labels] + 0.2 * rng.normal(size=(size, num_neurons)), 0, 1)
+        return images.astype(np.float32), labels.astype(np.int32)
+
+    return Dataset(*split(num_samples), *split(num_test), num_classes=num_classes)

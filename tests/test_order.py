@@ -1,0 +1,52 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import edgechaos as ec
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 1e-5), (np.float64, 1e-13)])
+@pytest.mark.parametrize("shape", [(7, 7), (20, 3)])
+def test_definition(dtype, rtol, shape):
+    kernel = np.random.default_rng(0).normal(0.3, 0.2, shape).astype(dtype)
+    with jax.enable_x64(dtype == np.float64):
+        place = ec.order_parameters(jnp.asarray(kernel))
+        assert place.j0.dtype == dtype
+    reference = kernel.astype(np.longdouble)
+    np.testing.assert_allclose(place.j0, shape[0] * reference.mean(), rtol)
+    np.testing.assert_allclose(place.j_squared, shape[0] * ((reference - reference.mean()) ** 2).mean(), rtol)
+
+
+def test_permutation_leaves_them_alone():
+    kernel = jax.random.normal(jax.random.key(0), (30, 30))
+    shuffled = jax.random.permutation(jax.random.key(1), kernel.reshape(-1)).reshape(30, 30)
+    before, after = ec.order_parameters(kernel), ec.order_parameters(shuffled)
+    np.testing.assert_allclose(before.j0, after.j0, rtol=1e-5)
+    np.testing.assert_allclose(before.j_squared, after.j_squared, rtol=1e-5)
+
+
+def test_sphere_identity():
+    """||W||_F^2 = N J^2 + J0^2."""
+    kernel = ec.init_kernel(jax.random.key(0), 50, j0=1.0, j=2.0)
+    place = ec.order_parameters(kernel)
+    np.testing.assert_allclose(jnp.sum(kernel**2), 50 * place.j_squared + place.j0**2, rtol=1e-5)
+
+
+def test_standard_errors_are_those_of_many_samples():
+    num_neurons, num_samples, j = 20, 4000, 1.3
+    kernels = jax.vmap(lambda key: ec.init_kernel(key, num_neurons, 0.4, j))(
+        jax.random.split(jax.random.key(0), num_samples)
+    )
+    places = jax.vmap(ec.order_parameters)(kernels)
+    errors = ec.order_parameter_errors(jnp.array(j**2), num_neurons, num_neurons)
+    # a standard deviation from n samples has relative error 1 / sqrt(2 n); 4 of them
+    rtol = 4 / np.sqrt(2 * num_samples)
+    np.testing.assert_allclose(places.j0.std(), errors.j0, rtol)
+    np.testing.assert_allclose(places.j_squared.std(), errors.j_squared, rtol)
+    np.testing.assert_allclose(errors.j_squared, np.sqrt(2) * j**2 / num_neurons, rtol=1e-6)
+
+
+def test_half_precision_is_summed_in_float32():
+    kernel = jnp.full((256, 256), 1.0, jnp.bfloat16)  # a bfloat16 sum would stop at 256
+    assert float(ec.order_parameters(kernel).j0) == 256.0

@@ -1,0 +1,67 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+from scipy.stats import linregress
+
+import edgechaos as ec
+
+
+def test_fit_slope_is_least_squares():
+    rng = np.random.default_rng(0)
+    j_squared = 0.25 + 0.014 * np.arange(80) + 0.01 * rng.normal(size=80)
+    reference = linregress(np.arange(51), j_squared[:51])
+    with jax.enable_x64(True):
+        fit = ec.fit_slope(jnp.asarray(j_squared), 50)
+    np.testing.assert_allclose(fit.slope, reference.slope, rtol=1e-12)
+    np.testing.assert_allclose(fit.intercept, reference.intercept, rtol=1e-12)
+    np.testing.assert_allclose(fit.standard_error, reference.stderr, rtol=1e-10)
+
+
+def test_fit_slope_covers_the_truth_as_often_as_it_claims():
+    keys = jax.random.split(jax.random.key(0), 2000)
+    courses = 0.5 * jnp.arange(21)[None] + jax.vmap(lambda key: jax.random.normal(key, (21,)))(keys)
+    fits = jax.vmap(lambda course: ec.fit_slope(course, 20))(courses)
+    inside = jnp.abs(fits.slope - 0.5) < fits.standard_error
+    # Student's t with 19 degrees of freedom covers 0.670 within one standard error; 4 binomial errors of 2000
+    assert abs(inside.mean() - 0.670) < 4 * np.sqrt(0.67 * 0.33 / 2000)
+
+
+@pytest.mark.parametrize("num_epochs", [1, 5, 9])
+def test_fit_slope_refuses_a_range_it_does_not_have(num_epochs):
+    with pytest.raises(ValueError, match=rf"num_epochs = {num_epochs}: must be in \[2, 4\]"):
+        ec.fit_slope(jnp.zeros(5), num_epochs)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-9, 0.027, 0.3])
+def test_course_solves_its_differential_equation(rate):
+    slope, initial, epochs = 0.0137, 0.25, np.array([0.0, 1.0, 50.0, 500.0])
+    solution = solve_ivp(lambda _, y: slope - rate * y, (0, 500), [initial], t_eval=epochs, rtol=1e-10, atol=1e-12)
+    with jax.enable_x64(True):
+        course = ec.j_squared_after(jnp.asarray(epochs), initial, slope, rate)
+    np.testing.assert_allclose(course, solution.y[0], rtol=1e-7)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.005])
+def test_epochs_to_inverts_the_course(rate):
+    target = 1.1
+    epochs = ec.epochs_to(target, 0.25, 0.0137, rate)
+    np.testing.assert_allclose(ec.j_squared_after(epochs, 0.25, 0.0137, rate), target, rtol=1e-5)
+
+
+def test_epochs_to_an_unreachable_target_is_infinite():
+    assert ec.epochs_to(1.0, 0.25, 0.0137, 0.02) == jnp.inf  # relaxes to 0.685
+    assert ec.epochs_to(1.0, 0.25, 0.0, 0.0) == jnp.inf
+
+
+def test_equation_9_from_the_recorded_slopes():
+    """The paper prints 0.00005; its recorded eta sweep gives D = 10.96."""
+    assert float(ec.weight_decay_at_edge(10.96, 60_000)) == pytest.approx(0.00005, rel=0.1)
+
+
+def test_decay_at_edge_holds_the_course_at_the_edge():
+    constant_d, num_samples = 10.96, 60_000
+    scale = ec.scale_factor(0.02, 0.5, 32)
+    rate = ec.relaxation_rate(scale, num_samples, ec.weight_decay_at_edge(constant_d, num_samples, j_squared=1.5))
+    np.testing.assert_allclose(ec.j_squared_after(1e6, 0.25, constant_d * scale, rate), 1.5, rtol=1e-5)

@@ -1,0 +1,158 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from edgechaos import training
+from edgechaos.training import Hyperparameters, Spec
+from tests.problems import make_dataset
+
+SPEC = Spec(num_classes=3, batch_size=16)  # 70 samples: four full batches and one of 6
+HYPERPARAMETERS = Hyperparameters(0.3, 0.6, 1e-3)
+KEY = jax.random.key(5)
+
+
+def softmax_loss(params, images, labels):
+    """Losses, hits and gradient of the batch mean by hand, in float64."""
+    hidden = np.tanh(images @ params["hidden"]["kernel"])
+    logits = hidden @ params["output"]["kernel"] + params["output"]["bias"]
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    rows = np.arange(len(labels))
+    slope = shares.copy()
+    slope[rows, labels] -= 1
+    slope /= len(labels)
+    back = slope @ params["output"]["kernel"].T * (1 - hidden**2)
+    gradient = {
+        "hidden": {"kernel": images.T @ back},
+        "output": {"kernel": hidden.T @ slope, "bias": slope.sum(0)},
+    }
+    return -np.log(shares[rows, labels]), logits.argmax(1) == labels, gradient
+
+
+def numpy_epoch(state, dataset, key):
+    """One epoch of Eq. 6 in a NumPy loop, with the shuffle of the same key."""
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), state.params)
+    velocity = jax.tree.map(np.zeros_like, params)
+    order = np.asarray(jax.random.permutation(jax.random.fold_in(key, 0), len(dataset.train_labels)))
+    losses, hits = [], []
+    for first in range(0, len(order), SPEC.batch_size):
+        batch = order[first : first + SPEC.batch_size]
+        loss, hit, gradient = softmax_loss(params, dataset.train_images[batch], dataset.train_labels[batch])
+        losses.extend(loss)
+        hits.extend(hit)
+        velocity = jax.tree.map(
+            lambda v, g, w: 0.6 * v - 0.3 * (g + 2 * 1e-3 * w * (w.ndim == 2)), velocity, gradient, params
+        )
+        params = jax.tree.map(np.add, params, velocity)
+    return params, np.mean(losses), np.mean(hits)
+
+
+def test_epoch_is_the_numpy_loop_with_the_last_smaller_batch(small_dataset):
+    state = training.init_state(KEY, SPEC, 12)
+    after, (loss, accuracy) = training.train_epoch(state, KEY, HYPERPARAMETERS, small_dataset, SPEC)
+    params, expected_loss, expected_accuracy = numpy_epoch(state, small_dataset, KEY)
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5), after.params, params
+    )
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
+    np.testing.assert_allclose(accuracy, expected_accuracy, rtol=1e-6)
+    assert int(after.epoch) == 1
+
+
+def test_every_epoch_has_its_own_order_and_the_key_decides_it(small_dataset):
+    def loss(key, epoch):
+        state = training.init_state(KEY, SPEC, 12)
+        state = dataclasses.replace(state, epoch=jnp.asarray(epoch, jnp.int32))
+        return float(training.train_epoch(state, key, HYPERPARAMETERS, small_dataset, SPEC)[1][0])
+
+    other = jax.random.key(6)
+    assert len({loss(KEY, 0), loss(KEY, 1), loss(other, 0)}) == 3
+    assert loss(KEY, 1) == loss(KEY, 1)
+
+
+@pytest.mark.parametrize("num_test", [23, 2000, 4100])
+def test_evaluation_in_chunks_is_the_whole(num_test):
+    dataset = make_dataset(num_test=num_test)
+    params = training.init_state(KEY, SPEC, 12).params
+    loss, accuracy = training.evaluate(params, dataset.test_images, dataset.test_labels, SPEC)
+    exact = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+    losses, hits, _ = softmax_loss(exact, dataset.test_images, dataset.test_labels)
+    np.testing.assert_allclose(loss, losses.mean(), rtol=1e-5)
+    np.testing.assert_allclose(accuracy, hits.mean(), rtol=1e-6)
+
+
+def test_history_entries(small_dataset):
+    """Entry 0 evaluates the initial network; J0 and J^2 are those of the hidden kernel."""
+    state, first = training.start(KEY, HYPERPARAMETERS, small_dataset, SPEC)
+    expected = training.evaluate(state.params, small_dataset.train_images, small_dataset.train_labels, SPEC)
+    np.testing.assert_allclose([first.train_loss, first.train_accuracy], expected, rtol=1e-6)
+    kernel = np.asarray(state.params["hidden"]["kernel"], np.float64)
+    np.testing.assert_allclose(first.j_squared, 12 * kernel.var(), rtol=1e-5)
+    np.testing.assert_allclose(first.j0, 12 * kernel.mean(), rtol=1e-4, atol=1e-6)
+
+
+def test_run_is_the_epochs_one_after_the_other(small_dataset):
+    _, history = jax.jit(training.make_train(small_dataset, SPEC, 3))(KEY, HYPERPARAMETERS)
+    state, metrics = training.start(KEY, HYPERPARAMETERS, small_dataset, SPEC)
+    for epoch in range(4):
+        for values, expected in zip(jax.tree.leaves(metrics), jax.tree.leaves(history), strict=True):
+            np.testing.assert_allclose(values, expected[epoch], rtol=1e-4, atol=1e-5)
+        state, metrics = training.advance(state, KEY, HYPERPARAMETERS, small_dataset, SPEC)
+
+
+def test_run_is_a_function_to_vmap_over_keys_and_hyperparameters(small_dataset):
+    train = training.make_train(small_dataset, SPEC, 2)
+    keys = jax.random.split(KEY, 3)
+    numbers = Hyperparameters(jnp.array([0.1, 0.2, 0.3]), jnp.array([0.0, 0.5, 0.9]), jnp.array([0.0, 0.0, 1e-2]))
+    _, batched = jax.jit(jax.vmap(train))(keys, numbers)
+    for member in range(3):
+        _, alone = jax.jit(train)(keys[member], jax.tree.map(lambda values, m=member: values[m], numbers))
+        np.testing.assert_allclose(batched.test_loss[member], alone.test_loss, rtol=1e-3)
+
+
+def test_member_does_not_depend_on_its_neighbours(small_dataset):
+    keys = jax.vmap(jax.random.key)(jnp.array([3, 4, 5]))
+
+    def course(members):
+        numbers = Hyperparameters(*(jnp.full(len(members), value) for value in (0.3, 0.6, 1e-3)))
+        state, _ = training.start_members(keys[members], numbers, small_dataset, SPEC)
+        for _ in range(3):
+            state, metrics = training.advance_members(state, keys[members], numbers, small_dataset, SPEC)
+        return metrics.j_squared
+
+    together = course(np.array([0, 1, 2]))
+    np.testing.assert_array_equal(course(np.array([2, 0, 1])), together[np.array([2, 0, 1])])
+    np.testing.assert_allclose(course(np.array([1])), together[1:2], rtol=1e-6)
+
+
+def test_new_numbers_do_not_compile_again(small_dataset):
+    keys = jax.vmap(jax.random.key)(jnp.array([0]))
+    traces = 0
+
+    @jax.jit
+    def advance(state, numbers):
+        nonlocal traces
+        traces += 1
+        return training.advance(state, keys[0], numbers, small_dataset, SPEC)
+
+    for eta in (0.1, 0.2, 0.3):
+        numbers = Hyperparameters(*(jnp.asarray(value) for value in (eta, 0.5, 1e-3)))
+        state, _ = training.start(keys[0], numbers, small_dataset, SPEC)
+        advance(state, numbers)
+    assert traces == 1
+
+
+def test_growth_of_j_squared_is_its_exact_change_per_step(small_dataset):
+    """J^2 after a step is n var(W + V): 2 n cov(W, V) + n var(V) more than before."""
+    state = training.init_state(KEY, SPEC, 12)
+    images, labels = jnp.asarray(small_dataset.train_images[:16]), jnp.asarray(small_dataset.train_labels[:16])
+    after, _ = training.train_step(state, HYPERPARAMETERS, images, labels, SPEC)
+    w, w_after = (np.asarray(s.params["hidden"]["kernel"], np.float64) for s in (state, after))
+    v = w_after - w
+    expected = 12 * (2 * ((w - w.mean()) * (v - v.mean())).mean() + v.var())
+    np.testing.assert_allclose(12 * (w_after.var() - w.var()), expected, rtol=1e-9)
+    velocity = jax.tree.leaves(after.optimizer_state)
+    assert any(np.allclose(leaf, v, atol=1e-6) for leaf in velocity if leaf.shape == v.shape)
