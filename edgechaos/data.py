@@ -12,15 +12,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import jax
 import numpy as np
-from flax import struct
-from jaxtyping import Float32, Int32
 
+from edgechaos.dataset import Dataset
 from edgechaos.errors import UserError
 from edgechaos.files import exclusive_lock, read_npz, user_cache, writable_directory, write_npz
-
-AnyArray = jax.Array | np.ndarray
 
 logger = logging.getLogger("edgechaos.data")  # not __name__: that is __main__ under python -m
 
@@ -28,17 +24,6 @@ DATASETS = ("fashion_mnist", "mnist", "kmnist", "digits")
 DEBIAN_FOLDERS = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
 DEBIAN_PACKAGES = {"fashion_mnist": "dataset-fashion-mnist"}
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-
-
-@struct.dataclass
-class Dataset:
-    """Flattened images scaled to [0, 1] with their labels 0 ... num_classes - 1."""
-
-    train_images: Float32[AnyArray, "S N"]
-    train_labels: Int32[AnyArray, "S"]
-    test_images: Float32[AnyArray, "T N"]
-    test_labels: Int32[AnyArray, "T"]
-    num_classes: int = struct.field(pytree_node=False)
 
 
 def load(name: str = "fashion_mnist", data_dir: str | os.PathLike | None = None) -> Dataset:

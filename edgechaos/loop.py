@@ -21,7 +21,7 @@ import tqdm.contrib.logging
 
 from edgechaos import checkpoints, training
 from edgechaos.config import INCIDENTAL
-from edgechaos.data import Dataset
+from edgechaos.dataset import Dataset
 from edgechaos.errors import UserError
 from edgechaos.files import read_npz, write_npz
 

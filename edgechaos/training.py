@@ -10,7 +10,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
-from edgechaos.data import AnyArray, Dataset
+from edgechaos.dataset import AnyArray, Dataset
 from edgechaos.network import Classifier
 from edgechaos.optim import sgd
 from edgechaos.order import order_parameters

@@ -7,7 +7,7 @@ with install_import_hook("edgechaos", "beartype.beartype"):
 
 import pytest
 
-from edgechaos.data import Dataset
+from edgechaos.dataset import Dataset
 from tests.problems import make_dataset
 
 

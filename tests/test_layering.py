@@ -4,7 +4,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 # a module may import those on lower lines only
 LAYERS = [
-    ["errors", "_version"],
+    ["errors", "_version", "dataset"],
     ["meanfield", "scaling", "files"],
     ["optim", "order", "network", "idx", "phase_diagram", "cost"],
     ["data"],
