@@ -104,7 +104,7 @@ def record_provenance(directory: Path, module: str, arguments: Sequence[str], ar
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in PACKAGES},
         "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
     }
     write_json(path, {"arrays": arrays, "processes": [*earlier, process]})
@@ -126,7 +126,7 @@ def _revision() -> str:
         return "unknown"
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's name, from Linux where it says."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():

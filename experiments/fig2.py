@@ -19,6 +19,7 @@ from edgechaos import config as config_fields
 from experiments import common
 
 FIELDS = {
+    "activation": config_fields.one_of(("tanh",), "of the hidden layer; the diagram of (a) is that of tanh"),
     "map_num_neurons": config_fields.integer(2, "N of the simulated phase diagram"),
     "map_num_iterations": config_fields.integer(5, "its iterations"),
     "map_num_columns": config_fields.integer(2, "its cells along J0/J"),
@@ -73,16 +74,15 @@ def phase_map(config: dict[str, Any], directory: Path) -> dict[str, np.ndarray]:
         return files.read_npz(path)
     j0_over_j = np.linspace(-1, 1, config["map_num_columns"], dtype=np.float32)
     inverse_j = (3 * np.arange(1, config["map_num_rows"] + 1) / config["map_num_rows"]).astype(np.float32)
-    blocks = [
-        ec.phase_diagram(
-            jax.random.key(config["seed"]), j0_over_j, rows, config["map_num_neurons"], config["map_num_iterations"]
-        )
-        for rows in tqdm.tqdm(
-            np.split(inverse_j, range(_ROWS_PER_CALL, len(inverse_j), _ROWS_PER_CALL)), "phase diagram"
-        )
+    blocks = np.split(inverse_j, range(_ROWS_PER_CALL, len(inverse_j), _ROWS_PER_CALL))
+    key, size = jax.random.key(config["seed"]), (config["map_num_neurons"], config["map_num_iterations"])
+    distances = [
+        # np.asarray waits for the result, so that the bar tells the truth
+        np.asarray(ec.phase_diagram(key, j0_over_j, rows, *size))
+        for rows in tqdm.tqdm(blocks, "phase diagram", unit="block", mininterval=1.0)
     ]
     edge = np.asarray(ec.edge_of_chaos(j0_over_j))
-    arrays = {"j0_over_j": j0_over_j, "inverse_j": inverse_j, "distance": np.concatenate(blocks), "edge": edge}
+    arrays = {"j0_over_j": j0_over_j, "inverse_j": inverse_j, "distance": np.concatenate(distances), "edge": edge}
     files.write_npz(path, arrays)
     return arrays
 

@@ -44,7 +44,7 @@ def test_unknown_variant_lists_the_known_ones(word):
         ("weight_decay", -1e-5, r"weight_decay = -1e-05: must be >= 0"),
         ("weight_decay_mode", "couple", r"must be one of coupled, decoupled; did you mean 'coupled'"),
         ("epochs", 0, r"epochs = 0: must be an integer >= 1"),
-        ("activation", "tan", r"activation = 'tan': must be one of tanh, relu; did you mean 'tanh'"),
+        ("activation", "tan", r"activation = 'tan': must be one of tanh; did you mean 'tanh'"),
         ("dataset", "fashionmnist", r"did you mean 'fashion_mnist'"),
         ("optimizer", "sdg", r"optimizer = 'sdg': must be one of sgd; did you mean 'sgd'"),
         ("init_j", -0.5, r"init_j = -0.5: must be >= 0"),
