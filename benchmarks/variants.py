@@ -1,0 +1,185 @@
+"""Where the time of an epoch goes, and what else was tried: parts of a step, and other ways to write the scan.
+
+Parts are timed in a loop on the device, variants as whole epochs of the paper's network in turn; the first round is
+left out. Random numbers stand for the images: the time is the same.
+
+    python -m benchmarks.variants [--rounds=5] [--output=FILE.json]
+"""
+
+import argparse
+import functools
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.epoch import BATCH, statistics
+from edgechaos import training
+from edgechaos.dataset import Dataset
+
+N, SAMPLES, REPEATS = 784, 60_000, 400
+SPEC = training.Spec(10, BATCH)
+NUMBERS = training.Hyperparameters(0.02, 0.5, 0.0)
+
+
+def stand_in() -> Dataset:
+    """A data set of the size of Fashion-MNIST."""
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(SAMPLES, N)).astype(np.float32)
+    labels = rng.integers(10, size=SAMPLES).astype(np.int32)
+    return jax.device_put(Dataset(images, labels, images[:2000], labels[:2000], num_classes=10))
+
+
+def parts(dataset: Dataset) -> dict[str, float]:
+    """Microseconds of the operations of one step, each chained to itself so that none can be left out."""
+    key = jax.random.key(0)
+    x = jnp.asarray(dataset.train_images[:BATCH])
+    w = jax.random.normal(key, (N, N)) / 28
+    index = jnp.arange(BATCH)
+
+    def forward(x: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return x @ w * 0.01 + x * 0.5, w
+
+    def backward(x: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return x + g[0, 0] * 1e-9, x.T @ x
+
+    def backward_update(x: jax.Array, v: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        v = 0.5 * v - 0.02 * (x.T @ x)
+        return x + v[0, 0] * 1e-9, v, w + v
+
+    def update(g: jax.Array, v: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        v = 0.5 * v - 0.02 * g
+        return g, v, w + v
+
+    def gather(index: jax.Array, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return (index + images[index][:, 0].astype(jnp.int32) + 1) % SAMPLES, images
+
+    def tanh(x: jax.Array) -> tuple[jax.Array]:
+        return (jnp.tanh(x) * 1.01,)
+
+    cases: dict[str, tuple[Callable, tuple]] = {
+        "forward product": (forward, (x, w)),
+        "gradient product": (backward, (x, w)),
+        "gradient product with momentum and update": (backward_update, (x, w, w)),
+        "momentum and update alone": (update, (w, w, w)),
+        "gather of a batch": (gather, (index, dataset.train_images)),
+        "tanh": (tanh, (x,)),
+    }
+    return {name: 1e6 * least_seconds(step, arguments) / REPEATS for name, (step, arguments) in cases.items()}
+
+
+def least_seconds(step: Callable, arguments: tuple) -> float:
+    """Seconds of `REPEATS` chained calls, the least of seven."""
+    loop = jax.jit(lambda *carry: jax.lax.fori_loop(0, REPEATS, lambda _, c: step(*c), carry))
+    jax.block_until_ready(loop(*arguments))
+    seconds = []
+    for _ in range(7):
+        begin = time.perf_counter()
+        jax.block_until_ready(loop(*arguments))
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds)
+
+
+def indexed_loss(params: dict, images: jax.Array, labels: jax.Array) -> jax.Array:
+    """Cross-entropy that picks the label's entry, whose gradient is a scatter."""
+    hidden = jnp.tanh(images @ params["hidden"]["kernel"])
+    logits = hidden @ params["output"]["kernel"] + params["output"]["bias"]
+    return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1).mean()
+
+
+def one_hot_loss(params: dict, images: jax.Array, labels: jax.Array) -> jax.Array:
+    """Cross-entropy that multiplies with the label's unit vector, as `training` does."""
+    hidden = jnp.tanh(images @ params["hidden"]["kernel"])
+    logits = hidden @ params["output"]["kernel"] + params["output"]["bias"]
+    return -(jax.nn.log_softmax(logits) * jax.nn.one_hot(labels, 10)).sum(1).mean()
+
+
+def other_epoch(loss: Callable, unroll: int, gather_first: bool) -> Callable:
+    """A bare epoch written another way; the optimizer is by hand, metrics are left out."""
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def epoch(params: dict, velocity: dict, key: jax.Array, dataset: Dataset) -> tuple[dict, dict]:
+        images, labels = jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels)
+        order = jax.random.permutation(key, SAMPLES)
+        batches = order.reshape(-1, BATCH)
+        scanned = (images[order].reshape(-1, BATCH, N), labels[order].reshape(-1, BATCH)) if gather_first else batches
+
+        def step(carry: tuple[dict, dict], batch: Any) -> tuple[tuple[dict, dict], None]:
+            params, velocity = carry
+            x, y = batch if gather_first else (images[batch], labels[batch])
+            gradient = jax.grad(loss)(params, x, y)
+            velocity = jax.tree.map(lambda v, g: 0.5 * v - 0.02 * g, velocity, gradient)
+            return (jax.tree.map(jnp.add, params, velocity), velocity), None
+
+        return jax.lax.scan(step, (params, velocity), scanned, unroll=unroll)[0]
+
+    return epoch
+
+
+def runners(dataset: Dataset) -> dict[str, Callable[[jax.Array], None]]:
+    """One function of a key for each way to write the epoch."""
+
+    def ours() -> Callable[[jax.Array], None]:
+        states = [training.init_state(jax.random.key(0), SPEC, N)]
+        epoch = jax.jit(training.train_epoch, static_argnames="spec", donate_argnames="state")
+
+        def run(key: jax.Array) -> None:
+            states[0], metrics = epoch(states[0], key, NUMBERS, dataset, SPEC)
+            jax.block_until_ready((states[0], metrics))
+
+        return run
+
+    def other(*options: object) -> Callable[[jax.Array], None]:
+        params = training.init_state(jax.random.key(0), SPEC, N).params
+        carries = [(params, jax.tree.map(jnp.zeros_like, params))]
+        epoch = other_epoch(*options)  # type: ignore[arg-type]
+
+        def run(key: jax.Array) -> None:
+            carries[0] = epoch(*carries[0], key, dataset)
+            jax.block_until_ready(carries[0])
+
+        return run
+
+    return {
+        "training.train_epoch": ours(),
+        "by hand, one-hot loss": other(one_hot_loss, 1, False),
+        "by hand, indexed loss": other(indexed_loss, 1, False),
+        "by hand, batches gathered beforehand": other(one_hot_loss, 1, True),
+        "by hand, scan unrolled by 5": other(one_hot_loss, 5, False),
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.variants", description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5, help="measured rounds (default %(default)s)")
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    arguments = parser.parse_args()
+    dataset = stand_in()
+    microseconds = parts(dataset)
+    runs = runners(dataset)
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for index in range(arguments.rounds + 1):
+        for name, run in runs.items():
+            begin = time.perf_counter()
+            run(jax.random.key(index))
+            if index:
+                seconds[name].append(time.perf_counter() - begin)
+    epochs = {name: statistics(values) for name, values in seconds.items()}
+    for name, value in microseconds.items():
+        print(f"{name:45} {value:8.1f} us")
+    for name, numbers in epochs.items():
+        print(f"{name:45} {numbers['median']:8.3f} s   [{numbers['least']:.3f}, {numbers['most']:.3f}]")
+    if arguments.output:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        content = {"microseconds of a step's parts": microseconds, "seconds of an epoch": epochs}
+        arguments.output.write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
