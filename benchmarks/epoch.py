@@ -1,11 +1,11 @@
 """Times one training epoch of the paper's network (784-784-10, B = 32) beside PyTorch and Keras.
 
-Every peer lives in a process of its own and does the same work: 60,000 images in memory, reshuffled, forward, backward,
-update by SGD with momentum. One round asks each peer for one epoch, in turn; the first round warms up and is left out.
-"ideal" is the time that the epoch's floating-point operations take at the rate of one large float32 square product,
-measured in our process in the same round.
+Each framework lives in a process of its own and does the same work: 60,000 images in memory, reshuffled, forward,
+backward, update by SGD with momentum. One round asks for one epoch of each, in turn; the first round warms up and is
+left out. "ideal" is the time that the epoch's floating-point operations take at the rate of one large float32 square
+product, measured in the same process as our epoch, right before it.
 
-    python -m benchmarks.epoch [--rounds=7] [--peers=product,epoch,recorded,pytorch,keras] [--output=FILE.json]
+    python -m benchmarks.epoch [--rounds=7] [--frameworks=jax,pytorch,keras] [--output=FILE.json]
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 BATCH, ETA, ALPHA = 32, 0.02, 0.5
-PEERS = ("product", "epoch", "recorded", "pytorch", "keras")
+OWNERS = {"product": "jax", "epoch": "jax", "recorded": "jax", "pytorch": "pytorch", "keras": "keras"}
 MEANING = {
     "product": "one 4096 x 4096 float32 product by JAX",
     "epoch": "edgechaos, forward, backward and update only",
@@ -40,44 +40,36 @@ TARGETS = [
 ]
 
 
-def product_peer() -> Callable[[], None]:
-    """One large square product."""
-    import jax
-    import jax.numpy as jnp
-
-    matrix = jax.random.normal(jax.random.key(0), (PRODUCT_SIZE, PRODUCT_SIZE))
-    product = jax.jit(jnp.matmul)
-    return lambda: product(matrix, matrix).block_until_ready()
-
-
-def jax_peer(recorded: bool) -> Callable[[], None]:
-    """Our epoch, bare or with everything that the history records."""
+def jax_tasks() -> dict[str, Callable[[], object]]:
+    """The large product, and our epoch, bare and with everything that the history records."""
     import jax
     import jax.numpy as jnp
 
     from edgechaos import data, training
 
+    matrix = jax.random.normal(jax.random.key(0), (PRODUCT_SIZE, PRODUCT_SIZE))
+    product = jax.jit(jnp.matmul)
     dataset = jax.device_put(data.load())
     spec = training.Spec(dataset.num_classes, BATCH)
     keys = jax.random.split(jax.random.key(0), 1)
     numbers = training.Hyperparameters(*(jnp.full(1, value) for value in (ETA, ALPHA, 0.0)))
-    states = [training.start_members(keys, numbers, dataset, spec)[0]]
-    epoch = jax.jit(training.train_epoch, static_argnames="spec", donate_argnames="state")
-    first = jax.tree.map(lambda leaf: leaf[0], (keys, numbers))
-    if not recorded:
-        states = [jax.tree.map(lambda leaf: leaf[0], states[0])]
+    recorded_states = [training.start_members(keys, numbers, dataset, spec)[0]]
+    key, number = jax.tree.map(lambda leaf: leaf[0], (keys, numbers))
+    bare_states = [training.init_state(key, spec, 784)]
+    train_epoch = jax.jit(training.train_epoch, static_argnames="spec", donate_argnames="state")
 
-    def run() -> None:
-        if recorded:
-            states[0], metrics = training.advance_members(states[0], keys, numbers, dataset, spec)
-        else:
-            states[0], metrics = epoch(states[0], first[0], first[1], dataset, spec)
-        jax.block_until_ready((states[0], metrics))
+    def epoch() -> None:
+        bare_states[0], metrics = train_epoch(bare_states[0], key, number, dataset, spec)
+        jax.block_until_ready((bare_states[0], metrics))
 
-    return run
+    def recorded() -> None:
+        recorded_states[0], metrics = training.advance_members(recorded_states[0], keys, numbers, dataset, spec)
+        jax.block_until_ready((recorded_states[0], metrics))
+
+    return {"product": lambda: product(matrix, matrix).block_until_ready(), "epoch": epoch, "recorded": recorded}
 
 
-def pytorch_peer() -> Callable[[], None]:
+def pytorch_tasks() -> dict[str, Callable[[], object]]:
     """The same epoch as a plain PyTorch loop."""
     import torch
 
@@ -100,10 +92,10 @@ def pytorch_peer() -> Callable[[], None]:
             torch.nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
             optimizer.step()
 
-    return run
+    return {"pytorch": run}
 
 
-def keras_peer() -> Callable[[], None]:
+def keras_tasks() -> dict[str, Callable[[], object]]:
     """The same epoch by Keras `fit`."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -120,47 +112,45 @@ def keras_peer() -> Callable[[], None]:
     )
     optimizer = keras.optimizers.SGD(learning_rate=ETA, momentum=ALPHA)
     model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    return lambda: model.fit(dataset.train_images, dataset.train_labels, batch_size=BATCH, epochs=1, verbose=0)
+    images, labels = dataset.train_images, dataset.train_labels
+    return {"keras": lambda: model.fit(images, labels, batch_size=BATCH, epochs=1, verbose=0)}
 
 
-def work(peer: str) -> None:
-    """Runs one epoch for every line on standard input, and prints its seconds."""
-    makers: dict[str, Callable[[], Callable[[], None]]] = {
-        "product": product_peer,
-        "epoch": lambda: jax_peer(recorded=False),
-        "recorded": lambda: jax_peer(recorded=True),
-        "pytorch": pytorch_peer,
-        "keras": keras_peer,
-    }
-    run = makers[peer]()
-    for _ in sys.stdin:
+def work(framework: str) -> None:
+    """Runs the task named on each line of standard input, and prints its seconds."""
+    tasks = FRAMEWORKS[framework]()
+    for line in sys.stdin:
         begin = time.perf_counter()
-        run()
+        tasks[line.strip()]()
         print(time.perf_counter() - begin, flush=True)
 
 
-def rounds(peers: list[str], number: int) -> dict[str, list[float]]:
-    """Seconds of each peer in each round after the first."""
+FRAMEWORKS = {"jax": jax_tasks, "pytorch": pytorch_tasks, "keras": keras_tasks}
+
+
+def rounds(frameworks: list[str], number: int) -> dict[str, list[float]]:
+    """Seconds of each task in each round after the first."""
     workers = {
-        peer: subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.epoch", f"--worker={peer}"],
+        framework: subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.epoch", f"--worker={framework}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for peer in peers
+        for framework in frameworks
     }
-    seconds: dict[str, list[float]] = {peer: [] for peer in peers}
+    tasks = [(task, workers[owner]) for task, owner in OWNERS.items() if owner in workers]
+    seconds: dict[str, list[float]] = {task: [] for task, _ in tasks}
     for index in range(number + 1):
-        for peer, worker in workers.items():
+        for task, worker in tasks:
             assert worker.stdin is not None
             assert worker.stdout is not None
-            print("go", file=worker.stdin, flush=True)
+            print(task, file=worker.stdin, flush=True)
             line = worker.stdout.readline()
             if not line:
-                raise RuntimeError(f"the peer '{peer}' ended early; see its message above")
+                raise RuntimeError(f"the process of '{task}' ended early; see its message above")
             if index:
-                seconds[peer].append(float(line))
+                seconds[task].append(float(line))
         print(f"round {index} of {number}", file=sys.stderr)
     for worker in workers.values():
         worker.communicate()
@@ -213,18 +203,18 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.epoch", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7, help="measured rounds (default %(default)s)")
-    parser.add_argument("--peers", default=",".join(PEERS), help="comma-separated, of %(default)s")
+    parser.add_argument("--frameworks", default=",".join(FRAMEWORKS), help="comma-separated, of %(default)s")
     parser.add_argument("--output", type=Path, help="JSON file to write")
-    parser.add_argument("--worker", choices=PEERS, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=FRAMEWORKS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         work(arguments.worker)
         return
-    peers = arguments.peers.split(",")
-    unknown = [peer for peer in peers if peer not in PEERS]
+    frameworks = arguments.frameworks.split(",")
+    unknown = [name for name in frameworks if name not in FRAMEWORKS]
     if unknown or arguments.rounds < 1:
-        parser.error(f"--peers takes names of {', '.join(PEERS)}, --rounds a number from 1 on")
-    content = report(rounds(peers, arguments.rounds))
+        parser.error(f"--frameworks takes names of {', '.join(FRAMEWORKS)}, --rounds a number from 1 on")
+    content = report(rounds(frameworks, arguments.rounds))
     for peer, numbers in content["seconds"].items():
         print(f"{peer:10} {numbers['median']:7.3f} s   [{numbers['least']:.3f}, {numbers['most']:.3f}]")
     for row in content["ratios"]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from edgechaos import cost, scaling
+from edgechaos import scaling
 
 _FIT_EPOCHS = 50  # the paper's range of the line fit
 
@@ -38,16 +38,20 @@ def predicted_course(config: Mapping[str, Any], num_samples: int) -> Float[np.nd
     return np.asarray(scaling.j_squared_after(epochs, config["init_j"] ** 2, slope, rate))
 
 
-def predict(config: Mapping[str, Any], num_samples: int, num_test: int, num_neurons: int) -> dict[str, float]:
+def predict(config: Mapping[str, Any], num_samples: int, seconds: float) -> dict[str, float]:
     """What the paper expects of a run: growth by Eq. 5 with the config's D, and least test loss at the edge.
 
     Beyond J^2 = 1 the line of Eq. 4 is known to overshoot; `final_j_squared` shows by how much.
+
+    Args:
+      config: validated.
+      num_samples: S.
+      seconds: expected computing time of one member.
     """
     scale = scaling.scale_factor(config["learning_rate"], config["momentum"], config["batch_size"])
     slope = scale * (config["constant_d"] or np.nan)
     rate = scaling.relaxation_rate(scale, num_samples, config["weight_decay"])
     at_edge = float(scaling.epochs_to(1.0, config["init_j"] ** 2, slope, rate)) if config["init_j"] < 1 else np.nan
-    seconds = cost.predicted_seconds(config["epochs"], num_samples, num_test, num_neurons, config["batch_size"])
     known = {
         "slope_a": slope,
         "constant_d": config["constant_d"] or np.nan,
@@ -55,7 +59,7 @@ def predict(config: Mapping[str, Any], num_samples: int, num_test: int, num_neur
         "optimal_epoch": at_edge,
         "j_squared_at_optimal_epoch": 1.0,
         "final_j_squared": float(predicted_course(config, num_samples)[-1]),
-        "seconds": config["num_seeds"] * seconds,
+        "seconds": seconds,
     }
     return {name: float(known.get(name, np.nan)) for name in MEANING}
 
@@ -76,6 +80,8 @@ def _measure_member(history: Mapping[str, np.ndarray], member: int, num_samples:
     j_squared, test_loss, test_accuracy = (
         history[name][member].astype(np.float64) for name in ("j_squared", "test_loss", "test_accuracy")
     )
+    if not np.isfinite(test_loss).any():  # diverged from the start
+        return dict.fromkeys(MEANING, np.nan)
     last = int(np.flatnonzero(np.isfinite(test_loss))[-1])
     best = int(np.nanargmin(test_loss))
     at_edge = epoch_at(j_squared, 1.0)

@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from edgechaos.data import DATASETS
@@ -55,16 +55,20 @@ FIELDS: dict[str, Field] = {
     "constant_d": real(lambda value: value >= 0, ">= 0, 0 for unknown", "D of Eq. 5 behind the printed prediction"),
     "checkpoint_seconds": real(lambda value: value >= 0, ">= 0 (seconds)", "longest time between checkpoints"),
 }
+_SEEDS = 2**31  # JAX keeps the low 32 bits of a seed
 # a run may be resumed with other values of these
 INCIDENTAL = ("data_dir", "checkpoint_seconds")
 
 
-def validate(config: Mapping[str, Any], own_fields: Mapping[str, Field] | None = None) -> None:
+def validate(config: Mapping[str, Any], own_fields: Mapping[str, Field] | None = None) -> dict[str, Any]:
     """Checks every field of `config` before anything is computed.
 
     Args:
       config: field -> value; an ml_collections ConfigDict is one.
       own_fields: what an experiment adds to `FIELDS`.
+
+    Returns:
+      The fields with their declared types: a whole number given for a real one becomes a float.
 
     Raises:
       UserError: a field is missing, unknown (the nearest name is given), of another type, or out of range.
@@ -72,9 +76,7 @@ def validate(config: Mapping[str, Any], own_fields: Mapping[str, Field] | None =
     fields = {**FIELDS, **(own_fields or {})}
     for name in config:
         if name not in fields:
-            nearest = difflib.get_close_matches(name, fields, n=1)
-            hint = f"did you mean '{nearest[0]}'?" if nearest else f"there are {', '.join(fields)}"
-            raise UserError(f"config field '{name}' does not exist; {hint}")
+            raise UserError(unknown_field(name, fields))
     for name, field in fields.items():
         if name not in config:
             raise UserError(f"config field '{name}' is missing; it must be {field.allowed}")
@@ -84,6 +86,16 @@ def validate(config: Mapping[str, Any], own_fields: Mapping[str, Field] | None =
             raise UserError(f"{name} = {value!r}: must be {field.allowed}, not a {type(value).__name__}")
         if not field.allows(value):
             raise UserError(f"{name} = {value!r}: must be {field.allowed}{_nearest(value, field)}")
+    if config["seed"] + config["num_seeds"] > _SEEDS:
+        raise UserError(f"seed = {config['seed']}: must be in [0, {_SEEDS - config['num_seeds']}] with its num_seeds")
+    return {name: field.type(config[name]) for name, field in fields.items()}
+
+
+def unknown_field(name: str, fields: Iterable[str]) -> str:
+    """Says that there is no such field, and which one may have been meant."""
+    nearest = difflib.get_close_matches(name, fields, n=1)
+    hint = f"did you mean '{nearest[0]}'?" if nearest else f"there are {', '.join(fields)}"
+    return f"config field '{name}' does not exist; {hint}"
 
 
 def _nearest(value: Any, field: Field) -> str:

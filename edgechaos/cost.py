@@ -5,6 +5,8 @@ import time
 import jax
 import jax.numpy as jnp
 
+from edgechaos.dataset import Dataset
+
 # measured by benchmarks/epoch.py: the share of the large-product rate that the small products of a step reach,
 # and the time of a step that does next to nothing
 _SHARE_OF_RATE = 0.65
@@ -29,8 +31,10 @@ def matrix_product_rate(size: int = 2048, repeats: int = 3) -> float:
     return 2 * size**3 / min(seconds)
 
 
-def predicted_seconds(num_epochs: int, num_samples: int, num_test: int, num_neurons: int, batch_size: int) -> float:
-    """Expected time of a run of one member, by one quick measurement of this machine's rate."""
-    operations = epoch_operations(num_samples, num_neurons, 10) + 2 * num_test * num_neurons**2
+def predicted_seconds(dataset: Dataset, num_epochs: int, batch_size: int, rate: float) -> float:
+    """Expected time of a run of one member on a machine of a given `matrix_product_rate`."""
+    num_samples, num_neurons = dataset.train_images.shape
+    operations = epoch_operations(num_samples, num_neurons, dataset.num_classes)
+    operations += 2 * len(dataset.test_labels) * num_neurons**2
     steps = -(-num_samples // batch_size)
-    return num_epochs * (operations / (_SHARE_OF_RATE * matrix_product_rate()) + steps * _SECONDS_PER_STEP)
+    return num_epochs * (operations / (_SHARE_OF_RATE * rate) + steps * _SECONDS_PER_STEP)

@@ -32,20 +32,22 @@ def load(name: str = "fashion_mnist", data_dir: str | os.PathLike | None = None)
     Args:
       name: "fashion_mnist", "mnist", "kmnist" (S = 60,000, T = 10,000, N = 784) or "digits" (scikit-learn's 8 x 8
         set, S = 1,437, T = 360, N = 64, a fixed stratified 80/20 split).
-      data_dir: where the cache is kept and IDX files are looked for; default: the user's cache folder.
+      data_dir: where the cache is kept and IDX files are looked for; default: the user's cache folder. If it exists
+        but cannot be written to, the cache is kept in the user's cache folder.
 
     Raises:
-      UserError: unknown name, `data_dir` not writable, damaged files, or no source within reach.
+      UserError: unknown name, no folder for the cache, damaged files, or no source within reach.
     """
     if name == "digits":
         return _digits()
     if name not in DATASETS:
         raise UserError(f"dataset = '{name}': no such data set; there are {', '.join(DATASETS)}")
-    directory = writable_directory(data_dir or user_cache() / "data", "data_dir")
-    arrays = _read_cache(directory / f"{name}.npz")
+    folder = Path(data_dir).expanduser() if data_dir else user_cache() / "data"
+    arrays = _read_cache(folder / f"{name}.npz")
     if arrays is None:
-        with exclusive_lock(directory / f"{name}.lock", wait=True):
-            arrays = _read_cache(directory / f"{name}.npz") or _prepare(name, directory)
+        cache = _cache_folder(folder)
+        with exclusive_lock(cache / f"{name}.lock", wait=True):
+            arrays = _read_cache(cache / f"{name}.npz") or _prepare(name, folder, cache)
     return Dataset(
         train_images=_scale(arrays["train_images"], 255),
         train_labels=arrays["train_labels"].astype(np.int32),
@@ -53,6 +55,16 @@ def load(name: str = "fashion_mnist", data_dir: str | os.PathLike | None = None)
         test_labels=arrays["test_labels"].astype(np.int32),
         num_classes=10,
     )
+
+
+def _cache_folder(folder: Path) -> Path:
+    """`folder` if it can be written to, else the user's cache folder for one that can only be read."""
+    try:
+        return writable_directory(folder, "data_dir")
+    except UserError:
+        if not folder.is_dir():
+            raise
+        return writable_directory(user_cache() / "data", "the user's cache folder, XDG_CACHE_HOME,")
 
 
 def _scale(images: np.ndarray, maximum: int) -> np.ndarray:
@@ -98,25 +110,32 @@ def _read_cache(path: Path) -> dict[str, np.ndarray] | None:
     return arrays
 
 
-def _prepare(name: str, directory: Path) -> dict[str, np.ndarray]:
-    """Builds the data set from local files or the download, and writes the cache."""
+def _prepare(name: str, folder: Path, cache: Path) -> dict[str, np.ndarray]:
+    """Builds the data set from local files in `folder` or from the download, and writes its cache."""
     from edgechaos import idx  # TFDS is needed on the first call only
 
-    folder = _local_folder(name, directory)
-    local_files = _local_files(folder) if folder else None
-    incomplete = directory / f"{name}.incomplete"
+    local_folder = _local_folder(name, folder)
+    incomplete = cache / f"{name}.incomplete"
     shutil.rmtree(incomplete, ignore_errors=True)  # left by a killed process; we hold the lock
-    logger.info("%s: preparing from %s", name, f"'{folder}'" if folder else f"the download {idx.SOURCES[name].url}")
+    origin = f"'{local_folder}'" if local_folder else f"the download {idx.SOURCES[name].url}"
+    logger.info("%s: preparing from %s", name, origin)
     try:
-        arrays = idx.build(name, incomplete, local_files)
+        arrays = idx.build(name, incomplete, _local_files(local_folder) if local_folder else None)
     except UserError:
         raise
-    except Exception as error:  # TFDS raises whatever its network stack does
-        raise UserError(_how_to_get(name, directory, error)) from error
+    except Exception as error:  # TFDS raises whatever its network stack and its writers do
+        if local_folder:
+            raise UserError(f"dataset = '{name}': preparing it from {origin} failed ({_reason(error)})") from error
+        raise UserError(_how_to_get(name, folder, error)) from error
     finally:
         shutil.rmtree(incomplete, ignore_errors=True)
-    write_npz(directory / f"{name}.npz", {"sha256": np.array(_content_sha256(arrays)), **arrays})
+    write_npz(cache / f"{name}.npz", {"sha256": np.array(_content_sha256(arrays)), **arrays})
     return arrays
+
+
+def _reason(error: Exception) -> str:
+    """Type and first line of an error."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
 
 
 def _local_files(folder: Path) -> dict[str, Path]:
@@ -144,12 +163,11 @@ def _local_folder(name: str, directory: Path) -> Path | None:
 
 def _how_to_get(name: str, directory: Path, error: Exception) -> str:
     """Names the ways to the data after all of them failed."""
-    lines = str(error).strip().splitlines() or [""]
     package = DEBIAN_PACKAGES.get(name)
     ways = (
         f"put the four official IDX files, gzipped or not, into '{directory}', or set data_dir to their folder",
         f"on Debian: apt-get install {package}" if package else f"copy {name}.npz there from a machine that has it",
-        f"allow the download, which failed just now ({type(error).__name__}: {lines[0][:200]})",
+        f"allow the download, which failed just now ({_reason(error)})",
     )
     numbered = "".join(f"\n  {number}. {way}" for number, way in enumerate(ways, 1))
     return f"dataset = '{name}': no cache, no local files and no download. Three ways to it:{numbered}"

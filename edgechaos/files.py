@@ -26,7 +26,7 @@ def writable_directory(path: str | os.PathLike, field: str) -> Path:
     Raises:
       UserError: nothing can be written there; `field` says which setting to change.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -39,20 +39,29 @@ def writable_directory(path: str | os.PathLike, field: str) -> Path:
 
 
 def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Calls `write(file)` on a temporary neighbour of `path` and renames it over `path` once it is on disk.
+    """Calls `write(file)` on a neighbour of `path` and renames that over `path` once it is on disk.
 
-    A reader sees the old content or the new one, never a part; a failed write leaves the old content and no litter.
+    A reader sees the old content or the new one, never a part; a failed write leaves the old content. There is one
+    writer at a time, the holder of the folder's lock, so that what a killed one left behind is overwritten.
+
+    Raises:
+      UserError: it could not be written, for instance because the disk is full.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    partial = path.with_name(f".{path.name}.partial")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(partial, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would shut colleagues out of a shared folder
-        os.replace(temporary, path)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        reason = error.strerror or error
+        raise UserError(
+            f"'{path}' could not be written ({reason}); mend that and give the same command again"
+        ) from error
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 

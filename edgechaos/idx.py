@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import hashlib
 import io
+import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Iterator, Mapping
@@ -179,7 +180,11 @@ class IdxImages(tfds.core.GeneratorBasedBuilder):
 
 def _check_reachable(url: str, seconds: float = 15.0) -> None:
     """Raises the network's own error at once; TFDS would retry for minutes (proxy settings are honoured)."""
-    with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds):
+    # an answer of any kind, a refusal of HEAD too, shows that there is someone to ask
+    with (
+        contextlib.suppress(urllib.error.HTTPError),
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds),
+    ):
         pass
 
 

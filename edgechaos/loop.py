@@ -27,7 +27,7 @@ from edgechaos.files import read_npz, write_npz
 
 logger = logging.getLogger(__name__)
 
-_REFRESH_SHARE = 0.04  # of the time, for the refreshed picture and the history behind it
+_REFRESH_SHARE = 0.04  # of the time, for the refreshed picture
 METRICS = ("j0", "j_squared", "train_loss", "test_loss", "train_accuracy", "test_accuracy")
 MEANING = {
     "j0": "[member, epochs + 1] J0 = N mean(W) of the hidden kernel after e epochs",
@@ -136,7 +136,7 @@ def run(
     """
     if (directory / "history.npz").exists():
         earlier = read_npz(directory / "history.npz")
-        if int(earlier["epochs_done"]) == config["epochs"]:
+        if int(earlier["epochs_done"]) == config["epochs"] and np.isfinite(earlier["train_loss"][:, -1]).any():
             logger.info("'%s' holds the finished run; drawing it again", directory)
             checkpoints.remove(directory / "checkpoint")
             return earlier
@@ -157,7 +157,8 @@ def run(
         )
     if not progress.alive().any():
         _save(directory, config, progress)
-        refresh(progress.history())
+        if progress.done:
+            refresh(progress.history())
         raise UserError(
             f"every member diverged by epoch {progress.done} (see above); '{directory / 'history.npz'}' keeps the "
             "course up to there; take a smaller learning_rate or momentum, or a larger batch_size"

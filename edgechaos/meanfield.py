@@ -57,12 +57,13 @@ def fixed_point(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> Fixed
     """Solves mu = int Dz phi(J0 mu + J sqrt(q0) z), q0 = int Dz phi^2(...) for an odd, bounded phi such as tanh.
 
     Newton's method from the saturated state (mu = 1 for J0 > 0, else mu = 0, where mu -> -mu would oscillate), which
-    descends to the largest solution: ferromagnetic where there is one, else mu = 0, and q0 = 0 in the ordered phase.
+    descends to the largest solution (for tanh, on the tested grid): ferromagnetic where there is one, else mu = 0, and
+    q0 = 0 in the ordered phase.
 
     Args:
       j0: J0, any shape and sign.
       j: J > 0, the same shape.
-      activation: "tanh", or an odd bounded function; no fixed point is promised for "relu".
+      activation: "tanh", or an odd increasing function with |phi| <= 1; no fixed point is promised for "relu".
 
     Source: the definitions below Eq. 3.
     """

@@ -31,7 +31,7 @@ def phase_diagram(
 
     Args:
       key: PRNG key of Z, of x ~ N(0, 1) and of the perturbation.
-      j0_over_j: J0/J of the columns.
+      j0_over_j: J0/J of the columns; its type, float32 or float64, is that of the simulation.
       inverse_j: 1/J > 0 of the rows.
       num_neurons: N.
       num_iterations: at least 5; the distance is averaged over the last fifth of them.
@@ -46,11 +46,13 @@ def phase_diagram(
     phi = activation_function(activation)
     num_averaged = max(num_iterations // 5, 1)
     matrix_key, start_key, twin_key = jax.random.split(key, 3)
-    couplings = jax.random.normal(matrix_key, (num_neurons, num_neurons)) / num_neurons**0.5
-    start = jax.random.normal(start_key, (num_neurons, 1))
-    twin = start + perturbation_std * jax.random.normal(twin_key, (num_neurons, 1))
-    j = jnp.repeat(1 / jnp.asarray(inverse_j), len(j0_over_j))
-    j0 = j * jnp.tile(jnp.asarray(j0_over_j), len(inverse_j))
+    ratios, inverse = jnp.asarray(j0_over_j), jnp.asarray(inverse_j)
+    dtype = jnp.result_type(ratios, inverse)
+    couplings = jax.random.normal(matrix_key, (num_neurons, num_neurons), dtype) / num_neurons**0.5
+    start = jax.random.normal(start_key, (num_neurons, 1), dtype)
+    twin = start + perturbation_std * jax.random.normal(twin_key, (num_neurons, 1), dtype)
+    j = jnp.repeat(1 / inverse, len(ratios))
+    j0 = j * jnp.tile(ratios, len(inverse))
 
     def distances(cells: tuple[jax.Array, jax.Array]) -> jax.Array:
         j0, j = cells
@@ -69,7 +71,7 @@ def phase_diagram(
         return total / num_averaged
 
     # a cell holds two states, each as input, product and output
-    chunk = max(1, min(len(j), _CHUNK_BYTES // (6 * num_neurons * 4)))
+    chunk = max(1, min(len(j), _CHUNK_BYTES // (6 * num_neurons * dtype.itemsize)))
     num_chunks = math.ceil(len(j) / chunk)
     chunk = math.ceil(len(j) / num_chunks)
     padding = (0, num_chunks * chunk - len(j))

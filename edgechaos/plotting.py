@@ -71,10 +71,12 @@ def path(
 ) -> None:
     """The members' ways through the diagram, with start, least test loss and end."""
     j = np.sqrt(j_squared)
-    for member, best in enumerate(optimal_epoch.astype(int)):
+    for member in np.flatnonzero(np.isfinite(optimal_epoch)):
+        best = int(optimal_epoch[member])
         x, y = j0[member] / j[member], 1 / j[member]
         last = int(np.flatnonzero(np.isfinite(y))[-1])
-        labels = ("path of training", "start", "least test loss", "end") if member == 0 else (None,) * 4
+        first = "path of training" not in axes.get_legend_handles_labels()[1]
+        labels = ("path of training", "start", "least test loss", "end") if first else (None,) * 4
         axes.plot(x, y, color=TRAIN, label=labels[0])
         axes.plot(x[0], y[0], "o", color="white", markeredgecolor=TRAIN, markersize=6, label=labels[1])
         axes.plot(x[best], y[best], "*", color=TEST, markeredgecolor="white", markersize=11, label=labels[2])
@@ -82,14 +84,12 @@ def path(
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
 
 
-def course(
-    axes: Axes, values: Float[np.ndarray, "members epochs"], color: str, label: str, linestyle: str = "-"
-) -> None:
+def course(axes: Axes, values: Float[np.ndarray, "members epochs"], color: str, label: str) -> None:
     """Mean over the members against epoch, with a band of one standard deviation where there are several."""
     epochs = np.arange(values.shape[1])
     shown = np.isfinite(values).any(0)
     mean = np.nanmean(values[:, shown], axis=0)
-    axes.plot(epochs[shown], mean, color=color, label=label, linestyle=linestyle)
+    axes.plot(epochs[shown], mean, color=color, label=label)
     if len(values) > 1:
         spread = np.nanstd(values[:, shown], axis=0)
         axes.fill_between(epochs[shown], mean - spread, mean + spread, color=color, alpha=0.25, linewidth=0)

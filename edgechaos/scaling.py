@@ -75,10 +75,10 @@ def epochs_to(target: Scalar, initial: Scalar, slope: Scalar, rate: Scalar = 0.0
     """Epoch at which `j_squared_after` reaches `target` >= initial; infinity if it never does."""
     gap = (jnp.asarray(target) - initial) * 1.0
     drive = slope - jnp.asarray(rate) * initial
-    reach = 1 - rate * gap / drive
-    relaxing = -jnp.log(jnp.where(reach > 0, reach, 1.0)) / jnp.where(jnp.asarray(rate) == 0, 1.0, rate)
+    loss = rate * gap / drive  # 1 where the target is the limit of the relaxation
+    relaxing = -jnp.log1p(-jnp.where(loss < 1, loss, 0.0)) / jnp.where(jnp.asarray(rate) == 0, 1.0, rate)
     epochs = jnp.where(jnp.asarray(rate) == 0, gap / drive, relaxing)
-    return jnp.where((drive > 0) & (reach > 0), epochs, jnp.inf)
+    return jnp.where((drive > 0) & (loss < 1), epochs, jnp.inf)
 
 
 def weight_decay_at_edge(constant_d: Scalar, num_samples: int, j_squared: Scalar = 1.0) -> Scalar:

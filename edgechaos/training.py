@@ -54,7 +54,7 @@ class TrainState:
 
     params: optax.Params
     optimizer_state: optax.OptState
-    epoch: Int[Array, "*members"]
+    epoch: Int[AnyArray, "*members"]
 
 
 @struct.dataclass

@@ -39,23 +39,20 @@ def run(name: str, experiment: Experiment, own_fields: Mapping[str, config_field
         try:
             return flags.FLAGS(arguments)
         except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-            _fail(_root(error))
+            _fail(_explain(error, {**config_fields.FIELDS, **own_fields}))
 
     def main(arguments: list[str]) -> None:
         if len(arguments) > 1:
             _fail(f"unexpected argument '{arguments[1]}'; flags begin with --")
-        try:
-            config = config_flag.value.to_dict()
-        except OSError as error:  # the flag reports a missing file on the first use of its value
-            _fail(error)
         variant = _config_flag_text(name).partition(":")[2] or "paper"
         try:
-            config_fields.validate(config, own_fields)
+            # the flag reports a missing config file, an OSError, on the first use of its value
+            config = config_fields.validate(config_flag.value.to_dict(), own_fields)
             _set_up_logging()
             use_compilation_cache()
             with runs.work_directory(workdir_flag.value or f"runs/{name}-{variant}", config) as directory:
                 runs.record_provenance(directory, f"experiments.{name}", sys.argv[1:], loop.MEANING)
-                experiment({**config, "variant": variant}, directory)
+                experiment(config, directory)
         except KeyboardInterrupt as stop:
             print(str(stop) or "interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
             sys.exit(130)
@@ -69,28 +66,37 @@ def run(name: str, experiment: Experiment, own_fields: Mapping[str, config_field
 
 def _fail(error: object) -> NoReturn:
     """Says what is wrong and ends with the exit status of a usage error."""
-    text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    print(f"error: {str(text).strip()}", file=sys.stderr)
+    print(f"error: {str(error).strip()}", file=sys.stderr)
     sys.exit(2)
 
 
-def _root(error: BaseException) -> BaseException:
-    """The error of ours that the flags library wrapped together with its traceback, else the error itself."""
-    cause: BaseException | None = error
-    found = error
-    while cause is not None:
-        found = cause if isinstance(cause, UserError) else found
+def _explain(error: BaseException, fields: Mapping[str, config_fields.Field]) -> str:
+    """Our own words for what the flags library could not parse: field, allowed range, nearest name."""
+    ours, cause = None, error.__cause__ or error.__context__
+    while cause is not None:  # it wraps an error of ours in others that quote its traceback
+        ours = cause if isinstance(cause, UserError) else ours
         cause = cause.__cause__ or cause.__context__
-    return found
+    if ours:
+        return str(ours)
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip()
+    for argument in sys.argv[1:]:
+        named, _, value = argument.lstrip("-").partition("=")
+        name = named.removeprefix("config.")
+        if named.startswith("config.") and name not in fields:
+            return config_fields.unknown_field(name, fields)
+        if named.startswith("config.") and named in text:
+            return f"{name} = {value!r}: must be {fields[name].allowed}, a value of type {fields[name].type.__name__}"
+    return text
 
 
 def _config_flag_text(name: str) -> str:
     """What was given as --config, which the flag itself does not keep."""
+    text = f"configs/{name}.py"
     for index, argument in enumerate(sys.argv):
         flag, separator, value = argument.lstrip("-").partition("=")
         if flag == "config" and argument.startswith("-"):
-            return value if separator else sys.argv[index + 1]
-    return f"configs/{name}.py"
+            text = value if separator else sys.argv[index + 1]
+    return text
 
 
 def _set_up_logging() -> None:

@@ -14,8 +14,9 @@ import tqdm
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, data, files, loop, plotting, runs
+from edgechaos import analysis, cost, data, files, loop, plotting, runs
 from edgechaos import config as config_fields
+from edgechaos.dataset import Dataset
 from experiments import common
 
 FIELDS = {
@@ -31,9 +32,9 @@ _ROWS_PER_CALL = 10
 def main(config: dict[str, Any], directory: Path) -> None:
     """Data, prediction, phase diagram, training, verdict."""
     dataset = data.load(config["dataset"], config["data_dir"] or None)
-    num_samples, num_neurons = dataset.train_images.shape
+    num_samples = len(dataset.train_labels)
     config_fields.validate_batch_size(config["batch_size"], num_samples)
-    predicted = analysis.predict(config, num_samples, len(dataset.test_labels), num_neurons)
+    predicted = runs.once(directory / "prediction.json", lambda: predict(config, dataset))
     print(analysis.table({"predicted": predicted}), flush=True)
     course = analysis.predicted_course(config, num_samples)
     background = phase_map(config, directory)
@@ -52,6 +53,13 @@ def main(config: dict[str, Any], directory: Path) -> None:
         analysis.table({"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)})
     )
     print(f"figure: {directory / 'fig2.png'}")
+
+
+def predict(config: dict[str, Any], dataset: Dataset) -> dict[str, float]:
+    """The numbers to expect, the time from this machine's rate among them."""
+    rate = cost.matrix_product_rate()
+    seconds = cost.predicted_seconds(dataset, config["epochs"], config["batch_size"], rate)
+    return analysis.predict(config, len(dataset.train_labels), seconds)
 
 
 def title(config: dict[str, Any]) -> str:

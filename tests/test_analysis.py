@@ -60,7 +60,7 @@ def test_numbers_that_do_not_exist_are_nan():
 
 
 def test_prediction_of_the_papers_run():
-    predicted = analysis.predict(fig2.get_config().to_dict(), 60_000, 10_000, 784)
+    predicted = analysis.predict(fig2.get_config().to_dict(), 60_000, 700.0)
     assert predicted["slope_a"] == pytest.approx(0.0137)
     assert predicted["epoch_at_edge"] == pytest.approx(0.75 / 0.0137, rel=1e-5)
     assert predicted["final_j_squared"] == pytest.approx(0.25 + 501 * 0.0137, rel=1e-5)
@@ -68,7 +68,7 @@ def test_prediction_of_the_papers_run():
 
 
 def test_prediction_without_a_known_d_is_silent():
-    predicted = analysis.predict(fig2.get_config("digits").to_dict() | {"constant_d": 0.0}, 1437, 360, 64)
+    predicted = analysis.predict(fig2.get_config("digits").to_dict() | {"constant_d": 0.0}, 1437, 1.0)
     assert np.isnan(predicted["slope_a"])
     assert "slope_a" not in analysis.table({"predicted": predicted})
 

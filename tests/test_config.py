@@ -51,6 +51,7 @@ def test_unknown_variant_lists_the_known_ones(word):
         ("init_j0", float("inf"), r"init_j0 = inf: must be a finite number"),
         ("num_seeds", 0, r"num_seeds = 0"),
         ("seed", -1, r"seed = -1"),
+        ("seed", 2**31, r"seed = 2147483648: must be in \[0, 2147483647\]"),
         ("checkpoint_seconds", -1.0, r"checkpoint_seconds = -1.0: must be >= 0"),
         ("map_num_neurons", 1, r"map_num_neurons = 1: must be an integer >= 2"),
     ],
@@ -76,4 +77,4 @@ def test_batch_larger_than_the_training_set(batch_size):
 
 
 def test_whole_numbers_pass_as_reals():
-    config.validate({**good(), "learning_rate": 1}, FIELDS)
+    assert isinstance(config.validate({**good(), "learning_rate": 1}, FIELDS)["learning_rate"], float)

@@ -1,11 +1,15 @@
+import functools
 import gzip
 import hashlib
+import http.server
 import multiprocessing
 import struct
+import threading
 import urllib.error
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from edgechaos import data, idx
 from edgechaos.errors import UserError
@@ -18,6 +22,9 @@ OFFICIAL_TIMES = {
     idx.TEST_IMAGES: 1504176627,
     idx.TEST_LABELS: 1504176627,
 }
+
+
+CHECK_REACHABLE = idx._check_reachable  # the tests put a stand-in in its place
 
 
 def idx_bytes(array):
@@ -155,6 +162,65 @@ def test_no_source_names_three_ways_and_leaves_nothing(source, tmp_path):
 
 def load_shape(folder, queue):
     queue.put(data.load("fashion_mnist", folder).train_images.sum())
+
+
+@pytest.fixture
+def server(source, monkeypatch, tmp_path_factory):
+    """Serves the stand-in archives; their names and checksums are told to TFDS as the official ones are."""
+    folder = tmp_path_factory.mktemp("served")
+    place(folder, source, compress=True)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{served.server_port}/"
+        files = {}
+        for name, known in idx.SOURCES["fashion_mnist"].files.items():
+            files[name] = known._replace(gz_size=(folder / f"{name}.gz").stat().st_size)
+            info = tfds.download.checksums.UrlInfo(files[name].gz_size, known.gz_sha256, f"{name}.gz")
+            monkeypatch.setitem(idx.IdxImages.url_infos, f"{url}{name}.gz", info)
+        monkeypatch.setitem(idx.SOURCES, "fashion_mnist", idx.IdxSource(url, files))
+        monkeypatch.setattr(idx, "_check_reachable", CHECK_REACHABLE)
+        yield folder
+        served.shutdown()
+
+
+def test_download_is_the_last_resort(server, source, tmp_path, caplog):
+    caplog.set_level("INFO")
+    dataset = data.load("fashion_mnist", tmp_path)
+    assert "preparing from the download http://127.0.0.1" in caplog.text
+    np.testing.assert_array_equal(dataset.train_labels, idx.parse_idx(source[idx.TRAIN_LABELS]))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fashion_mnist.lock", "fashion_mnist.npz"]
+
+
+def test_download_with_a_wrong_checksum_is_refused(server, source, tmp_path):
+    content = bytearray(source[idx.TRAIN_IMAGES])
+    content[-1] ^= 1
+    (server / f"{idx.TRAIN_IMAGES}.gz").write_bytes(gzip.compress(bytes(content), mtime=0))
+    with pytest.raises(UserError, match="which failed just now"):
+        data.load("fashion_mnist", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["fashion_mnist.lock"]
+
+
+def test_dead_address_fails_at_once():
+    with pytest.raises(urllib.error.URLError):
+        CHECK_REACHABLE("http://127.0.0.1:9/", seconds=5)
+
+
+def test_folder_that_cannot_be_written_is_read(source, tmp_path, monkeypatch):
+    folder = tmp_path / "shared"
+    place(folder, source)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    writable = data.writable_directory
+
+    def read_only(path, field):  # root may write anywhere, so that a mode would not do
+        if path == folder:
+            raise UserError("read-only")
+        return writable(path, field)
+
+    monkeypatch.setattr(data, "writable_directory", read_only)
+    assert len(data.load("fashion_mnist", folder).train_labels) == 50
+    assert {path.name for path in folder.iterdir()} == set(source)
+    assert (tmp_path / "own" / "edgechaos" / "data" / "fashion_mnist.npz").exists()
 
 
 @pytest.mark.filterwarnings("ignore:os.fork")

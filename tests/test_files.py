@@ -15,7 +15,7 @@ def test_failed_write_leaves_the_old_content_and_no_litter(tmp_path):
         file.write(b"half")
         raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match=rf"'{path}' could not be written \(disk full\)"):
         files.atomic_write(path, fail)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

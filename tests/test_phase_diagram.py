@@ -11,12 +11,12 @@ module = importlib.import_module("edgechaos.phase_diagram")  # `ec.phase_diagram
 KEY = jax.random.key(7)
 
 
-def numpy_diagram(j0_over_j, inverse_j, num_neurons, num_iterations, std):
+def numpy_diagram(j0_over_j, inverse_j, num_neurons, num_iterations, std, dtype=np.float32):
     """One cell after the other, with the couplings as a dense matrix W = J0 / N + J Z / sqrt(N)."""
     matrix_key, start_key, twin_key = jax.random.split(KEY, 3)
-    couplings = np.asarray(jax.random.normal(matrix_key, (num_neurons, num_neurons)), np.float64)
-    start = np.asarray(jax.random.normal(start_key, (num_neurons, 1)), np.float64)
-    twin = start + std * np.asarray(jax.random.normal(twin_key, (num_neurons, 1)), np.float64)
+    couplings = np.asarray(jax.random.normal(matrix_key, (num_neurons, num_neurons), dtype), np.float64)
+    start = np.asarray(jax.random.normal(start_key, (num_neurons, 1), dtype), np.float64)
+    twin = start + std * np.asarray(jax.random.normal(twin_key, (num_neurons, 1), dtype), np.float64)
     distances = np.zeros((len(inverse_j), len(j0_over_j)))
     for row, inverse in enumerate(inverse_j):
         for column, ratio in enumerate(j0_over_j):
@@ -35,6 +35,16 @@ def test_against_numpy_while_the_perturbation_is_small():
     ratios, inverse = np.array([-1.0, 0.0, 1.5], np.float32), np.array([0.4, 1.0, 2.0], np.float32)
     measured = ec.phase_diagram(KEY, ratios, inverse, 60, 5, 0.1)
     np.testing.assert_allclose(measured, numpy_diagram(ratios, inverse, 60, 5, 0.1), rtol=1e-4)
+
+
+def test_double_precision_follows_the_axes():
+    ratios, inverse = np.array([0.0, 0.5]), np.array([0.5])
+    with jax.enable_x64(True):
+        double = ec.phase_diagram(KEY, ratios, inverse, 40, 10)
+        single = ec.phase_diagram(KEY, ratios.astype(np.float32), inverse.astype(np.float32), 40, 10)
+        expected = numpy_diagram(ratios, inverse, 40, 10, 1e-4, np.float64)
+    assert (double.dtype, single.dtype) == (np.float64, np.float32)
+    np.testing.assert_allclose(double, expected, rtol=1e-9)
 
 
 def test_order_and_chaos_on_both_sides_of_the_edge():

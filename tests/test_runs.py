@@ -16,12 +16,18 @@ def test_same_config_again_and_incidental_changes_are_fine(tmp_path):
 
 
 def test_other_config_is_refused_with_the_differing_fields(tmp_path):
-    with runs.work_directory(tmp_path, CONFIG):
-        pass
+    with runs.work_directory(tmp_path, CONFIG) as directory:
+        (directory / "history.npz").write_bytes(b"")
     refused = pytest.raises(UserError, match=r"\(learning_rate 0.1 -> 0.2, epochs 3 -> 4\); name another workdir")
     with refused, runs.work_directory(tmp_path, {**CONFIG, "learning_rate": 0.2, "epochs": 4}):
         pass
     assert json.loads((tmp_path / "config.json").read_text()) == CONFIG
+
+
+def test_command_that_failed_before_any_result_may_be_corrected(tmp_path):
+    for rate in (0.1, 0.2):
+        with runs.work_directory(tmp_path, {**CONFIG, "learning_rate": rate}) as directory:
+            assert json.loads((directory / "config.json").read_text())["learning_rate"] == rate
 
 
 def test_second_run_on_a_directory_in_use_is_refused(tmp_path):
@@ -33,6 +39,7 @@ def test_second_run_on_a_directory_in_use_is_refused(tmp_path):
 @pytest.mark.parametrize("content", ["{", "[]", "3", ""])
 def test_damaged_config_is_named(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
+    (tmp_path / "history.npz").write_bytes(b"")
     with pytest.raises(UserError, match=r"config.json' is damaged"), runs.work_directory(tmp_path, CONFIG):
         pass
 

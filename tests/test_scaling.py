@@ -43,7 +43,7 @@ def test_course_solves_its_differential_equation(rate):
     np.testing.assert_allclose(course, solution.y[0], rtol=1e-7)
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.005])
+@pytest.mark.parametrize("rate", [0.0, 1e-12, 1e-9, 1e-7, 0.005])
 def test_epochs_to_inverts_the_course(rate):
     target = 1.1
     epochs = ec.epochs_to(target, 0.25, 0.0137, rate)
