@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +55,7 @@ def phase_diagram(
     j = jnp.repeat(1 / inverse, len(ratios))
     j0 = j * jnp.tile(ratios, len(inverse))
 
-    def distances(cells: tuple[jax.Array, jax.Array]) -> jax.Array:
+    def distances(cells: tuple[jax.Array, ...]) -> jax.Array:
         j0, j = cells
         states = jnp.concatenate([jnp.broadcast_to(x, (num_neurons, len(j))) for x in (start, twin)], axis=1)
         gain, shift = jnp.tile(j, 2), jnp.tile(j0, 2)
@@ -71,9 +72,17 @@ def phase_diagram(
         return total / num_averaged
 
     # a cell holds two states, each as input, product and output
-    chunk = max(1, min(len(j), _CHUNK_BYTES // (6 * num_neurons * dtype.itemsize)))
-    num_chunks = math.ceil(len(j) / chunk)
-    chunk = math.ceil(len(j) / num_chunks)
-    padding = (0, num_chunks * chunk - len(j))
-    chunks = tuple(jnp.pad(values, padding, mode="edge").reshape(num_chunks, chunk) for values in (j0, j))
-    return jax.lax.map(distances, chunks).reshape(-1)[: len(j)].reshape(len(inverse_j), len(j0_over_j))
+    largest = max(1, _CHUNK_BYTES // (6 * num_neurons * dtype.itemsize))
+    return _map_in_chunks(distances, (j0, j), largest).reshape(len(inverse), len(ratios))
+
+
+def _map_in_chunks(
+    function: Callable[[tuple[jax.Array, ...]], jax.Array], cells: tuple[jax.Array, ...], largest: int
+) -> jax.Array:
+    """`function` of arrays [cells], evaluated one after the other on equal chunks of at most `largest` cells."""
+    size = len(cells[0])
+    num_chunks = math.ceil(size / largest)
+    chunk = math.ceil(size / num_chunks)
+    padding = (0, num_chunks * chunk - size)
+    chunks = tuple(jnp.pad(values, padding, mode="edge").reshape(num_chunks, chunk) for values in cells)
+    return jax.lax.map(function, chunks).reshape(-1)[:size]

@@ -94,7 +94,6 @@ def _batch_loss(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Mean cross-entropy (without the penalty) and accuracy of a batch."""
     logits = jnp.asarray(_network(spec).apply({"params": params}, images))
-    # one-hot, because the gradient of an indexed loss is a scatter, several times slower on a CPU
     loss = optax.softmax_cross_entropy(logits, jax.nn.one_hot(labels, spec.num_classes)).mean()
     return loss, (logits.argmax(-1) == labels).mean()
 

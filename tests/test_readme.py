@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from edgechaos import analysis
 from edgechaos.config import FIELDS
+from edgechaos.files import read_npz
 from experiments import fig2
 
 ROOT = Path(__file__).parent.parent
@@ -71,3 +73,34 @@ def test_quoted_results_are_those_committed():
             else:
                 digits = len(quoted.replace(".", "").lstrip("0"))
                 assert float(quoted) == pytest.approx(float(f"{value:.{digits}g}"), rel=1e-6), (name, quoted, value)
+
+
+def rows_of_epoch_benchmark():
+    """The tables of BUILD_NOTES.md as the recorded benchmark gives them."""
+    content = json.loads((ROOT / "results" / "bench" / "epoch.json").read_text())
+    for name, n in content["seconds"].items():
+        yield f"| {name} | {n['median']:.2f} | {n['least']:.2f} to {n['most']:.2f} |"
+    for row in content["ratios"]:
+        yield f"| {row['ratio']} | {row['median']:.2f} | {row['least']:.2f} to {row['most']:.2f} | {row['target']} |"
+
+
+def rows_of_variants_benchmark():
+    content = json.loads((ROOT / "results" / "bench" / "variants.json").read_text())
+    for name, value in content["microseconds of a step's parts"].items():
+        yield f"| {name} | {value:.0f} |"
+    for name, n in content["seconds of an epoch"].items():
+        yield f"| {name} | {n['median']:.2f} | {n['least']:.2f} to {n['most']:.2f} |"
+
+
+def test_quoted_timings_are_those_recorded():
+    notes = (ROOT / "BUILD_NOTES.md").read_text()
+    for row in (*rows_of_epoch_benchmark(), *rows_of_variants_benchmark()):
+        assert row in notes
+
+
+def test_committed_summary_follows_from_the_committed_history():
+    folder = ROOT / "results" / "fig2"
+    summary = json.loads((folder / "summary.json").read_text())
+    measured = analysis.mean(analysis.measure(read_npz(folder / "history.npz"), 60_000))
+    for name, value in summary["measured"].items():
+        assert measured[name] == pytest.approx(value, rel=1e-5), name
