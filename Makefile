@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data fig2 test lint bench clean
+.PHONY: help setup variant data fig2 test lint bench clean
 
 help:
 	@echo "make fig2 [VARIANT=quick|digits|scaled|paper]  Fig. 2 of the paper on real Fashion-MNIST (quick: about 3 minutes)"
@@ -34,7 +34,10 @@ data: setup
 		{ apt-get install -y -qq dataset-fashion-mnist || { apt-get update -qq && apt-get install -y -qq dataset-fashion-mnist; }; } >/dev/null && \
 		$(BIN)/python -m edgechaos.data; }
 
-fig2: setup $(if $(filter digits,$(VARIANT)),,data)
+variant:
+	@case " quick digits scaled paper " in *" $(VARIANT) "*) ;; *) echo "error: VARIANT=$(VARIANT): must be one of quick, digits, scaled, paper"; exit 2;; esac
+
+fig2: variant setup $(if $(filter digits,$(VARIANT)),,data)
 	@$(BIN)/python -m experiments.fig2 --config=configs/fig2.py:$(VARIANT)
 	@echo "the picture:           runs/fig2-$(VARIANT)/fig2.png"
 	@echo "the paper's full run:  make fig2 VARIANT=paper"

@@ -25,7 +25,7 @@ MEANING = {
     "best_test_accuracy": "over all epochs",
     "final_test_accuracy": "after the last epoch",
     "final_j_squared": "J^2 after the last epoch",
-    "seconds": "computing time",
+    "seconds": "computing time of a member; the prediction is for a machine that does nothing else",
 }
 
 

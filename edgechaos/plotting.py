@@ -12,6 +12,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from edgechaos.files import atomic_write
 
@@ -59,7 +60,8 @@ def phase_map(
     shade = np.log10(np.minimum(distance, 1) + 1e-4)
     mesh = axes.pcolormesh(j0_over_j, inverse_j, shade, cmap="Purples", vmin=-4, vmax=0, rasterized=True)
     axes.plot(j0_over_j, 1 / edge, color=EDGE, label="edge of chaos (Eq. 3)")
-    axes.set(xlabel="$J_0/J$", ylabel="$1/J$", xlim=(j0_over_j[0], j0_over_j[-1]), ylim=(0, inverse_j[-1]))
+    axes.set(xlabel="$J_0/J$", ylabel="$1/J$", xlim=(j0_over_j[0], j0_over_j[-1]))
+    axes.set_ylim(1.5 * inverse_j[0] - 0.5 * inverse_j[1], inverse_j[-1])  # from the lower side of the first cells
     return mesh
 
 
@@ -76,10 +78,10 @@ def path(
         x, y = j0[member] / j[member], 1 / j[member]
         last = int(np.flatnonzero(np.isfinite(y))[-1])
         first = "path of training" not in axes.get_legend_handles_labels()[1]
-        labels = ("path of training", "start", "least test loss", "end") if first else (None,) * 4
+        labels = ("path of training", "start", "least test loss", "last epoch") if first else (None,) * 4
         axes.plot(x, y, color=TRAIN, label=labels[0])
         axes.plot(x[0], y[0], "o", color="white", markeredgecolor=TRAIN, markersize=6, label=labels[1])
-        axes.plot(x[best], y[best], "*", color=TEST, markeredgecolor="white", markersize=11, label=labels[2])
+        axes.plot(x[best], y[best], "*", color=TEST, markeredgecolor="white", markersize=11, label=labels[2], zorder=3)
         axes.plot(x[last], y[last], "s", color=TRAIN, markeredgecolor="white", markersize=6, label=labels[3])
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
 
@@ -94,6 +96,7 @@ def course(axes: Axes, values: Float[np.ndarray, "members epochs"], color: str, 
         spread = np.nanstd(values[:, shown], axis=0)
         axes.fill_between(epochs[shown], mean - spread, mean + spread, color=color, alpha=0.25, linewidth=0)
     axes.set(xlabel="epoch", xlim=(0, max(len(epochs) - 1, 1)))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def mark_epochs(axes: Axes, marks: Mapping[str, tuple[float, str, str]]) -> None:

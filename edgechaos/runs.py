@@ -47,7 +47,10 @@ def work_directory(path: str | os.PathLike, config: Mapping[str, Any]) -> Iterat
 
 def _refuse_other_config(path: Path, config: Mapping[str, Any]) -> None:
     """Compares with the config.json of an earlier run that left arrays or a checkpoint behind."""
-    if not path.exists() or not (any(path.parent.glob("*.npz")) or (path.parent / "checkpoint").exists()):
+    if not path.exists():
+        return
+    if not (any(path.parent.glob("*.npz")) or (path.parent / "checkpoint").exists()):
+        (path.parent / "provenance.json").unlink(missing_ok=True)  # of commands that came to nothing
         return
     try:
         earlier = json.loads(path.read_text())

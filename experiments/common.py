@@ -36,6 +36,9 @@ def run(name: str, experiment: Experiment, own_fields: Mapping[str, config_field
     workdir_flag = flags.DEFINE_string("workdir", None, f"work directory (default: runs/{name}-VARIANT)")
 
     def parse(arguments: list[str]) -> list[str]:
+        path = _config_flag_text(name).partition(":")[0]
+        if not Path(path).is_file():
+            _fail(f"config = '{path}': there is no such file; give the command in the root of the clone")
         try:
             return flags.FLAGS(arguments)
         except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -45,8 +48,9 @@ def run(name: str, experiment: Experiment, own_fields: Mapping[str, config_field
         if len(arguments) > 1:
             _fail(f"unexpected argument '{arguments[1]}'; flags begin with --")
         variant = _config_flag_text(name).partition(":")[2] or "paper"
+        if workdir_flag.value == "":
+            _fail("workdir = '': must name a directory")
         try:
-            # the flag reports a missing config file, an OSError, on the first use of its value
             config = config_fields.validate(config_flag.value.to_dict(), own_fields)
             _set_up_logging()
             use_compilation_cache()

@@ -52,6 +52,10 @@ def main(config: dict[str, Any], directory: Path) -> None:
     print(
         analysis.table({"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)})
     )
+    if np.isnan(measured["slope_a"]).any():
+        print(
+            "no line fit: J^2 passed 1 within 2 epochs, or the run is shorter; a smaller learning_rate gives more epochs"
+        )
     print(f"figure: {directory / 'fig2.png'}")
 
 
@@ -125,7 +129,8 @@ def draw(
 
     plotting.course(growth, history["j_squared"], plotting.TRAIN, "measured")
     epochs = np.arange(len(course))
-    growth.plot(epochs, course, color=plotting.PREDICTION, linestyle=":", label="predicted (Eqs. 4 and 5)")
+    if np.isfinite(course).all():
+        growth.plot(epochs, course, color=plotting.PREDICTION, linestyle=":", label="predicted (Eqs. 4 and 5)")
     fitted = epochs[: int(numbers["fit_epochs"]) + 1]
     line = numbers["intercept_c"] + numbers["fitted_slope"] * fitted
     growth.plot(fitted, line, color=plotting.MARK, label="line fit (Eq. 4)", linewidth=3, alpha=0.6)

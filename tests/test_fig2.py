@@ -217,7 +217,8 @@ def test_diverging_run_keeps_its_course_and_names_its_numbers(tmp_path):
         (["--workdri=x"], "configs/fig2.py:digits", "workdri"),
         (["stray"], "configs/fig2.py:digits", "unexpected argument 'stray'"),
         ([], "configs/fig2.py:digit", "variant = 'digit': must be one of paper, scaled, quick, digits; did you mean"),
-        ([], "configs/fig9.py", "configs/fig9.py"),
+        ([], "configs/fig9.py", "config = 'configs/fig9.py': there is no such file"),
+        (["--workdir="], "configs/fig2.py:digits", "workdir = '': must name a directory"),
     ],
 )
 def test_bad_command_line_is_one_clear_error(tmp_path, arguments, config, message):
