@@ -28,6 +28,9 @@ def test_command_that_failed_before_any_result_may_be_corrected(tmp_path):
     for rate in (0.1, 0.2):
         with runs.work_directory(tmp_path, {**CONFIG, "learning_rate": rate}) as directory:
             assert json.loads((directory / "config.json").read_text())["learning_rate"] == rate
+            runs.record_provenance(directory, "experiments.fig2", [f"--config.learning_rate={rate}"], {})
+    (process,) = json.loads((tmp_path / "provenance.json").read_text())["processes"]
+    assert process["command"].endswith("=0.2")
 
 
 def test_second_run_on_a_directory_in_use_is_refused(tmp_path):
