@@ -53,9 +53,7 @@ def main(config: dict[str, Any], directory: Path) -> None:
         analysis.table({"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)})
     )
     if np.isnan(measured["slope_a"]).any():
-        print(
-            "no line fit: J^2 passed 1 within 2 epochs, or the run is shorter; a smaller learning_rate gives more epochs"
-        )
+        print("no line fit: J^2 passed 1 within 2 epochs, or the run is shorter; a smaller learning_rate takes longer")
     print(f"figure: {directory / 'fig2.png'}")
 
 
