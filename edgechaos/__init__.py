@@ -6,7 +6,16 @@ Lai); everything exported here is a pure function that works under jit and vmap 
 """
 
 from edgechaos._version import __version__
-from edgechaos.meanfield import FixedPoint, chi, edge_of_chaos, fixed_point
+from edgechaos.dynamics import (
+    Lyapunov,
+    Verdict,
+    jacobian_norm,
+    lyapunov_exponent,
+    lyapunov_spectrum,
+    order_or_chaos,
+    twin_trajectories,
+)
+from edgechaos.meanfield import FixedPoint, chi, edge_of_chaos, fixed_point, overlap, predicted_distance
 from edgechaos.network import Classifier, hidden_map, init_kernel
 from edgechaos.optim import sgd
 from edgechaos.order import OrderParameters, order_parameter_errors, order_parameters
@@ -27,8 +36,10 @@ __all__ = [
     "FixedPoint",
     "Hyperparameters",
     "LinearFit",
+    "Lyapunov",
     "OrderParameters",
     "Spec",
+    "Verdict",
     "__version__",
     "chi",
     "edge_of_chaos",
@@ -38,12 +49,19 @@ __all__ = [
     "hidden_map",
     "init_kernel",
     "j_squared_after",
+    "jacobian_norm",
+    "lyapunov_exponent",
+    "lyapunov_spectrum",
     "make_train",
+    "order_or_chaos",
     "order_parameter_errors",
     "order_parameters",
+    "overlap",
     "phase_diagram",
+    "predicted_distance",
     "relaxation_rate",
     "scale_factor",
     "sgd",
+    "twin_trajectories",
     "weight_decay_at_edge",
 ]

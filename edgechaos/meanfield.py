@@ -1,6 +1,8 @@
 """Mean-field theory of x <- phi(W x) with W_ij of mean J0/N and variance J^2/N (Eq. 3 and Appendix A)."""
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,26 +10,57 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Num
 
-Activation = str | Callable[[jax.Array], jax.Array]
+from edgechaos import checks
+from edgechaos.quadrature import gaussian_average
+
+Phi = Callable[[jax.Array], jax.Array]
+Activation = str | Phi
 Scalar = Num[Array | np.ndarray, "..."] | np.number | float | int
 
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+ACTIVATIONS: dict[str, Phi] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "erf": jax.scipy.special.erf,
+}
 
-_NODES = np.linspace(-8.0, 8.0, 2001)  # the Gaussian is 1e-14 at the ends
+LARGEST_J = 1000.0  # beyond it the quadrature is not tested
+_DAMPED_STEPS = 30
 _NEWTON_STEPS = 60
-_LARGEST_J = 64.0  # node spacing times J stays at 0.5, where the rule's error for tanh is exp(-2 pi (pi/2) / 0.5)
+_DIRECTION_STEPS = 60
+_BISECTIONS = 60
+_UNBOUNDED = 1e6  # a state beyond it is taken to grow for ever
+_SMALL, _LARGE = 1e-6, 1e3  # sqrt(q0) at which a state that has collapsed to 0, or grows, is looked at
+_CELLS_AT_ONCE = 128  # their nodes fit a processor's cache
 
 
 @struct.dataclass
 class FixedPoint:
-    """mu = <x>, q0 = <x^2> of the stationary state, and whether the equations are solved there."""
+    """mu = <x>, q0 = <x^2> of the stationary state, and whether it is a stable solution.
+
+    Where there is no stable fixed point, `converged` is False and the state is infinite if it grows without bound.
+    """
 
     mu: Float[Array, "*cells"]
     q0: Float[Array, "*cells"]
     converged: Bool[Array, "*cells"]
 
 
-def activation_function(activation: Activation) -> Callable[[jax.Array], jax.Array]:
+@struct.dataclass
+class _Cell:
+    """What the theory knows of one cell: the state, and mean and width of the local field J0 mu + J sqrt(q0) z.
+
+    A state that has collapsed to 0 has the field of its last direction at sqrt(q0) = 1e-6: slopes that have a kink at
+    0 depend on the direction.
+    """
+
+    mu: jax.Array
+    q0: jax.Array
+    field_mean: jax.Array
+    field_width: jax.Array
+    converged: jax.Array
+
+
+def activation_function(activation: Activation) -> Phi:
     """Returns phi, looked up by name or taken as it is.
 
     Raises:
@@ -40,108 +73,344 @@ def activation_function(activation: Activation) -> Callable[[jax.Array], jax.Arr
     return ACTIVATIONS[activation]
 
 
-def gaussian_average(
-    function: Callable[[jax.Array], jax.Array], mean: jax.Array, standard_deviation: jax.Array
-) -> jax.Array:
-    """int Dz f(mean + standard_deviation z) with Dz the standard normal measure.
+def _slope(phi: Phi) -> Phi:
+    """phi' for an array of any shape."""
+    return jnp.vectorize(jax.grad(lambda h: phi(h).sum()))
 
-    The trapezoidal rule on 2,001 points: for a function that is analytic within a distance d of the real axis its
-    error falls as exp(-2 pi d / (h standard_deviation)) with the spacing h = 0.008, so that a sharp tanh is as safe
-    as a flat one.
+
+def _moments(phi: Phi, j0: jax.Array, j: jax.Array, state: Float[Array, "2"]) -> Float[Array, "2"]:
+    """(mu, q0) after one iteration: int Dz phi(J0 mu + J sqrt(q0) z) and the same of phi^2."""
+    mu, q0 = state
+    # sqrt has an infinite slope at 0; the floor makes all smaller q0 and q0 = 0 the same
+    width = j * jnp.sqrt(jnp.maximum(q0, _SMALL**2))
+    return gaussian_average(lambda h: jnp.stack([phi(h), phi(h) ** 2]), j0 * mu, width)
+
+
+def _find_root(
+    residual: Callable[[Float[Array, "2"]], Float[Array, "2"]], state: Float[Array, "2"]
+) -> Float[Array, "2"]:
+    """Newton's method after some damped iterations, which choose the attractor and bring the state near it.
+
+    Newton's steps are quick where plain iteration slows down, at a transition; a step that leaves q0 >= 0 or is not
+    finite is replaced by a damped one.
     """
-    weights = jnp.exp(-(_NODES**2) / 2)
-    return (weights * function(mean + standard_deviation * _NODES)).sum() / weights.sum()
+
+    def damped(state: jax.Array) -> jax.Array:
+        return jnp.clip(state + residual(state) / 2, -_UNBOUNDED, _UNBOUNDED)
+
+    def newton(carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        state, _, count = carry
+        (a, b), (c, d) = jax.jacfwd(residual)(state)
+        f, g = residual(state)
+        proposal = state - jnp.stack([d * f - b * g, a * g - c * f]) / (a * d - b * c)
+        allowed = jnp.isfinite(proposal).all() & (proposal[1] >= -jnp.abs(state[1])) & (proposal[1] < _UNBOUNDED)
+        new = jnp.where(allowed, proposal.at[1].set(jnp.maximum(proposal[1], 0)), damped(state))
+        return new, jnp.abs(new - state).max(), count + 1
+
+    def unsettled(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        state, change, count = carry
+        return (change > 2 * jnp.finfo(state.dtype).eps * jnp.abs(state).max()) & (count < _NEWTON_STEPS)
+
+    state = jax.lax.fori_loop(0, _DAMPED_STEPS, lambda _, state: damped(state), state)
+    return jax.lax.while_loop(unsettled, newton, (state, jnp.full((), jnp.inf, state.dtype), jnp.zeros((), int)))[0]
+
+
+def _solve_linear(
+    function: Callable[[Float[Array, "2"]], Float[Array, "2"]], right: Float[Array, "2"]
+) -> Float[Array, "2"]:
+    """Solves function(x) = right for a linear function, for implicit differentiation."""
+    return jnp.linalg.solve(jax.jacobian(function)(right), right)
+
+
+def _direction(phi: Phi, j0: jax.Array, j: jax.Array, size: float) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """mu / sqrt(q0) that a state held at sqrt(q0) = size turns to under iteration, and its growth per iteration."""
+
+    def turn(carry: tuple[jax.Array, jax.Array], _: None) -> tuple[tuple[jax.Array, jax.Array], None]:
+        mu, q0 = _moments(phi, j0, j, jnp.stack([carry[0] * size, jnp.full_like(j, size**2)]))
+        new = jnp.sqrt(jnp.maximum(q0, jnp.finfo(j.dtype).tiny))
+        return (mu / new, new / size), None
+
+    start = (jnp.where(j0 > 0, 1.0, 0.0).astype(j.dtype), jnp.ones_like(j))
+    return jax.lax.scan(turn, start, length=_DIRECTION_STEPS)[0]
+
+
+def _cell(phi: Phi, j0: jax.Array, j: jax.Array) -> _Cell:
+    """Solves one cell."""
+
+    def residual(state: jax.Array) -> jax.Array:
+        return _moments(phi, j0, j, state) - state
+
+    start = jnp.stack([jnp.where(j0 > 0, 1.0, 0.0).astype(j.dtype), jnp.ones_like(j)])
+    state = jax.lax.custom_root(residual, start, _find_root, _solve_linear)
+    mu, q0 = state
+    collapsed = q0 < 100 * _SMALL**2
+    ratio, growth_of_small = _direction(phi, j0, j, _SMALL)
+    _, growth_of_large = _direction(phi, j0, j, _LARGE)
+    size = jnp.where(collapsed, _SMALL, jnp.sqrt(jnp.where(collapsed, 1.0, q0)))
+    field_mean, field_width = j0 * jnp.where(collapsed, _SMALL * ratio, mu), j * size
+
+    # solved to rounding, and small changes do not grow; what fell to 0 from above has nothing to grow towards
+    eps = jnp.finfo(j.dtype).eps
+    solved = jnp.abs(residual(state)).max() < 100 * eps * jnp.maximum(1, q0)
+    jacobian = jax.jacfwd(residual)(jax.lax.stop_gradient(state)) + jnp.eye(2, dtype=j.dtype)
+    steady = _spectral_radius(jacobian) < 1 + eps**0.5
+    fell = (growth_of_small < 1) | (growth_of_large < 1) & steady
+    converged = solved & jnp.where(collapsed, fell, steady)
+    unbounded = ~converged & (growth_of_large > 1)
+    endless = jnp.where(ratio > 0, jnp.inf, jnp.where(ratio < 0, -jnp.inf, 0.0))
+    return _Cell(
+        jnp.where(unbounded, endless, jnp.where(collapsed, 0.0, mu)),
+        jnp.where(unbounded, jnp.inf, jnp.where(collapsed, 0.0, q0)),
+        field_mean,
+        field_width,
+        converged,
+    )
+
+
+def _spectral_radius(matrix: Float[Array, "2 2"]) -> Float[Array, ""]:
+    """Largest absolute eigenvalue of a 2 x 2 matrix."""
+    (a, b), (c, d) = matrix
+    half_trace, determinant = (a + d) / 2, a * d - b * c
+    discriminant = half_trace**2 - determinant
+    real = jnp.abs(half_trace) + jnp.sqrt(jnp.maximum(discriminant, 0))
+    return jnp.where(discriminant >= 0, real, jnp.sqrt(jnp.maximum(determinant, 0)))
+
+
+def _mirrored(phi: Phi, j0: jax.Array) -> jax.Array:
+    """|J0| if phi is odd, as far as a few points tell: x_t -> (-1)^t x_t turns J0 into -J0 and keeps all distances."""
+    points = jnp.array([0.3, 1.0, 2.7])
+    odd = (jnp.abs(phi(points) + phi(-points)) < 1e-6).all()
+    return jnp.where(odd, jnp.abs(j0), j0)
+
+
+@functools.partial(jax.jit, static_argnames=("function", "activation"))
+def _map_cells(
+    function: Callable[..., Any], activation: Activation, j0: Float[Array, "*cells"], j: Float[Array, "*cells"]
+) -> Any:
+    """function(phi, j0, j) of one cell, for arrays of cells."""
+    phi = activation_function(activation)
+    cells = jax.lax.map(lambda cell: function(phi, *cell), (j0.ravel(), j.ravel()), batch_size=_CELLS_AT_ONCE)
+    return jax.tree.map(lambda values: values.reshape(j0.shape), cells)
+
+
+def _checked_cells(j0: Scalar, j: Scalar) -> tuple[Float[Array, "*cells"], Float[Array, "*cells"]]:
+    """The two arrays in one shape; values that are known are checked."""
+    checks.require_finite("j0", j0)
+    checks.require("j", j, lambda entries: (entries > 0) & (entries <= LARGEST_J), f"in (0, {LARGEST_J:g}]")
+    dtype = jnp.result_type(float)
+    j0, j = jnp.broadcast_arrays(jnp.asarray(j0, dtype), jnp.asarray(j, dtype))
+    return j0, j
 
 
 def fixed_point(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> FixedPoint:
-    """Solves mu = int Dz phi(J0 mu + J sqrt(q0) z), q0 = int Dz phi^2(...) for an odd, bounded phi such as tanh.
+    """Solves mu = int Dz phi(J0 mu + J sqrt(q0) z), q0 = int Dz phi^2(...) for the state that iteration settles in.
 
-    Newton's method from the saturated state (mu = 1 for J0 > 0, else mu = 0, where mu -> -mu would oscillate), which
-    descends to the largest solution (for tanh, on the tested grid): ferromagnetic where there is one, else mu = 0, and
-    q0 = 0 in the ordered phase.
+    Of several solutions it is the one reached from mu = q0 = 1 (mu = 0 for J0 <= 0): ferromagnetic where there is such
+    a state. It may be differentiated (implicitly, through the equations).
 
     Args:
       j0: J0, any shape and sign.
-      j: J > 0, the same shape.
-      activation: "tanh", or an odd increasing function with |phi| <= 1; no fixed point is promised for "relu".
+      j: J in (0, 1000], broadcast against j0.
+      activation: "tanh", "erf", "relu", or any function of an array, entry by entry.
+
+    Returns:
+      The state. `converged` is False where there is no stable fixed point: relu beyond its boundary (mu and q0 are
+      infinite), or J0 < 0 so strong that mu alternates in sign (mu = 0 is returned, the state between the signs).
+
+    Raises:
+      ValueError: j out of range, a number that is not finite, an unknown activation.
 
     Source: the definitions below Eq. 3.
+
+    >>> state = fixed_point(0.0, 2.0)
+    >>> print(state.q0.round(2), state.converged)
+    0.53 True
+    >>> print(fixed_point(0.0, 1.5, "relu"))
+    FixedPoint(mu=Array(inf, dtype=float32), q0=Array(inf, dtype=float32), converged=Array(False, dtype=bool))
     """
-    phi = activation_function(activation)
+    cells = _map_cells(_cell, activation, *_checked_cells(j0, j))
+    return FixedPoint(cells.mu, cells.q0, cells.converged)
 
-    def solve(j0: jax.Array, j: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        def residual(state: jax.Array) -> jax.Array:
-            mu, q0 = state
-            # sqrt has an infinite slope at 0; the floor makes q0 < 1e-12 and q0 = 0 the same
-            width = j * jnp.sqrt(jnp.maximum(q0, 1e-12))
-            mean = gaussian_average(phi, j0 * mu, width)
-            mean_square = gaussian_average(lambda h: phi(h) ** 2, j0 * mu, width)
-            return jnp.stack([mean - mu, mean_square - q0])
 
-        def newton(_: jax.Array, state: jax.Array) -> jax.Array:
-            step = jnp.linalg.solve(jax.jacfwd(residual)(state), residual(state))
-            return jnp.where(jnp.isfinite(step).all(), jnp.clip(state - step, 0.0, 1.0), state)
+def _chi_of(phi: Phi, j: jax.Array, cell: _Cell) -> jax.Array:
+    """Eq. 3's left-hand side in a solved cell."""
+    slope = _slope(phi)
+    return j**2 * gaussian_average(lambda h: slope(h) ** 2, cell.field_mean, cell.field_width)
 
-        start = jnp.stack([jnp.where(j0 > 0, 1.0, 0.0).astype(j0.dtype), jnp.ones_like(j0)])
-        state = jax.lax.fori_loop(0, _NEWTON_STEPS, newton, start)
-        converged = jnp.abs(residual(state)).max() < 10 * jnp.finfo(j0.dtype).eps
-        return state[0], state[1], converged
 
-    dtype = jnp.result_type(float)
-    cells = jnp.vectorize(solve, signature="(),()->(),(),()")
-    return FixedPoint(*cells(jnp.asarray(j0, dtype), jnp.asarray(j, dtype)))
+def _chi(phi: Phi, j0: jax.Array, j: jax.Array) -> jax.Array:
+    """Eq. 3's left-hand side of one cell."""
+    return _chi_of(phi, j, _cell(phi, _mirrored(phi, j0), j))
 
 
 def chi(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
     """chi = J^2 int Dz phi'(J0 mu + J sqrt(q0) z)^2, the left-hand side of Eq. 3: order below 1, chaos above.
 
+    Squared small distances grow by chi per iteration, so that ln(chi) / 2 is the largest Lyapunov exponent. For an odd
+    phi it is that of |J0|, also where mu alternates in sign. Where relu grows without bound, it is that of the
+    direction in which it grows.
+
     Args:
       j0: J0, any shape.
-      j: J > 0, the same shape.
+      j: J in (0, 1000], broadcast against j0.
       activation: as in `fixed_point`.
+
+    Raises:
+      ValueError: as in `fixed_point`.
 
     >>> print(chi(0.0, 0.5))
     0.25
     """
+    return _map_cells(_chi, activation, *_checked_cells(j0, j))
+
+
+def _overlap_map(phi: Phi, j: jax.Array, j0_mu: jax.Array, q0: jax.Array, c: jax.Array) -> Float[Array, "2"]:
+    """Overlap after one iteration, int Dz (int Dy phi(J0 mu + J sqrt(c) z + J sqrt(q0 - c) y))^2, and its slope in c.
+
+    The slope is J^2 int Dz (int Dy phi'(...))^2: averages of products of correlated Gaussians obey a heat equation.
+    """
+    slope = _slope(phi)
+    shared, own = j * jnp.sqrt(jnp.maximum(c, _SMALL**2)), j * jnp.sqrt(jnp.maximum(q0 - c, _SMALL**2))
+
+    def inner(mean: jax.Array) -> Float[Array, "2"]:
+        return gaussian_average(lambda h: jnp.stack([phi(h), j * slope(h)]), mean, own)
+
+    return gaussian_average(lambda means: jax.vmap(inner)(means).T ** 2, j0_mu, shared)
+
+
+def _overlap(phi: Phi, j0: jax.Array, j: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(q0, c) of one cell."""
+    cell = _cell(phi, _mirrored(phi, j0), j)
+    chaotic = (_chi_of(phi, j, cell) > 1) & jnp.isfinite(cell.q0)
+
+    def residual(c: jax.Array) -> jax.Array:
+        return _overlap_map(phi, j, cell.field_mean, cell.q0, c)[0] - c
+
+    def climb(_: Phi, start: jax.Array) -> jax.Array:
+        def newton(carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+            c, _, count = carry
+            after, slope = _overlap_map(phi, j, cell.field_mean, cell.q0, c)
+            new = jnp.clip(c + (after - c) / jnp.maximum(1 - slope, 1e-3), 0, cell.q0)
+            return new, jnp.abs(new - c), count + 1
+
+        def unsettled(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+            return (carry[1] > 4 * jnp.finfo(j.dtype).eps) & (carry[2] < _NEWTON_STEPS)
+
+        return jax.lax.while_loop(unsettled, newton, (start, jnp.full_like(j, jnp.inf), jnp.zeros((), int)))[0]
+
+    def solve() -> jax.Array:
+        return jax.lax.custom_root(
+            residual, jnp.zeros_like(j), climb, lambda function, y: y / function(jnp.ones_like(y))
+        )
+
+    # without a mean the overlap of an odd phi is 0: the double integral is spared
+    needed = chaotic & (jnp.abs(cell.mu) > _SMALL)
+    return cell.q0, jax.lax.cond(needed, solve, lambda: jnp.where(chaotic, cell.mu**2, cell.q0))
+
+
+@functools.partial(jax.jit, static_argnames="activation")
+def _map_overlap(
+    activation: Activation, j0: Float[Array, "*cells"], j: Float[Array, "*cells"]
+) -> tuple[Float[Array, "*cells"], Float[Array, "*cells"]]:
+    """`_overlap` of cells one after the other, so that those which need no double integral do not wait for one."""
+    phi = activation_function(activation)
+    q0, c = jax.lax.map(lambda cell: _overlap(phi, *cell), (j0.ravel(), j.ravel()))
+    return q0.reshape(j0.shape), c.reshape(j0.shape)
+
+
+def overlap(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
+    """c = <x x'> of two replicas that started near each other: q0 in order, less in chaos.
+
+    The stable solution of c = int Dz [int Dy phi(J0 mu + J sqrt(c) z + J sqrt(q0 - c) y)]^2. The right-hand side is
+    convex in c, so that Newton's method from c = 0 climbs to the lowest solution, which is the stable one.
+
+    Args:
+      j0: J0, any shape.
+      j: J in (0, 1000], broadcast against j0.
+      activation: as in `fixed_point`.
+
+    Raises:
+      ValueError: as in `fixed_point`.
+
+    Source: two replicas of the mean-field theory of Appendix A.
+    """
+    return _map_overlap(activation, *_checked_cells(j0, j))[1]
+
+
+def predicted_distance(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
+    """|x - x'| / sqrt(N) = sqrt(2 (q0 - c)) of two replicas; 0 in the ordered phase (the colour of Fig. 1b).
+
+    Args:
+      j0: J0, any shape.
+      j: J in (0, 1000], broadcast against j0.
+      activation: as in `fixed_point`.
+
+    Returns:
+      The distance, infinite where both states grow without bound and apart.
+
+    Raises:
+      ValueError: as in `fixed_point`.
+
+    >>> print(predicted_distance(0.0, jnp.array([0.5, 2.0])).round(2))
+    [0.   1.03]
+    """
+    q0, c = _map_overlap(activation, *_checked_cells(j0, j))
+    squared = 2 * (q0 - c)
+    apart = squared > 0
+    return jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1.0)), 0.0)
+
+
+@functools.partial(jax.jit, static_argnames="activation")
+def _edges(activation: Activation, ratios: Float[Array, "*rays"]) -> Float[Array, "*rays"]:
+    """`edge_of_chaos` of an array."""
     phi = activation_function(activation)
 
-    def left_hand_side(j0: jax.Array, j: jax.Array, mu: jax.Array, q0: jax.Array) -> jax.Array:
-        slope = jax.vmap(jax.grad(phi))
-        return j**2 * gaussian_average(lambda h: slope(h) ** 2, j0 * mu, j * jnp.sqrt(q0))
+    def excess(ratio: jax.Array, j: jax.Array) -> jax.Array:
+        return jnp.log(_chi(phi, ratio * j, j))
 
-    dtype = jnp.result_type(float)
-    j0, j = jnp.asarray(j0, dtype), jnp.asarray(j, dtype)
-    state = fixed_point(j0, j, phi)
-    return jnp.vectorize(left_hand_side, signature="(),(),(),()->()")(j0, j, state.mu, state.q0)
+    def bisect(function: Phi, largest: jax.Array) -> jax.Array:
+        def halve(_: jax.Array, bracket: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            low, high = bracket
+            middle = jnp.sqrt(low * high)
+            chaotic = function(middle) > 0
+            return jnp.where(chaotic, low, middle), jnp.where(chaotic, middle, high)
+
+        low, high = jax.lax.fori_loop(0, _BISECTIONS, halve, (1 / largest, largest))
+        return jnp.sqrt(low * high)
+
+    def edge(ratio: jax.Array) -> jax.Array:
+        # chi at the trivial state is (J phi'(0))^2; a ray that is trivial almost up to 1 has its edge there
+        trivial = 1 / jnp.abs(_slope(phi)(jnp.zeros_like(ratio)))
+        below = 0.99 * trivial
+        is_trivial = jnp.isfinite(trivial) & (
+            jnp.abs(excess(ratio, jnp.where(jnp.isfinite(below), below, 1.0)) - 2 * jnp.log(0.99)) < 1e-5
+        )
+        largest = jnp.full_like(ratio, LARGEST_J)
+        crossing = jax.lax.custom_root(
+            functools.partial(excess, ratio), largest, bisect, lambda function, y: y / function(jnp.ones_like(y))
+        )
+        return jnp.where(is_trivial, trivial, jnp.where(crossing > 0.999 * LARGEST_J, jnp.inf, crossing))
+
+    return jax.lax.map(edge, ratios.ravel(), batch_size=_CELLS_AT_ONCE).reshape(ratios.shape)
 
 
 def edge_of_chaos(j0_over_j: Scalar, activation: Activation = "tanh") -> jax.Array:
-    """J at which chi = 1 on the ray of fixed J0/J, for tanh.
+    """J at which chi = 1 on the ray of fixed J0/J (the red line of Fig. 1b).
 
-    For J0/J <= 1 the trivial state mu = q0 = 0, where chi = J^2, is the stationary one up to J = 1, and beyond it chi
-    exceeds 1 as (J^2 - 1)^2 only: no root finder sees the edge as sharply as this argument, so J = 1 is exact. For
+    For |J0/J| <= 1 the state of tanh is trivial (mu = q0 = 0, chi = J^2) up to J = 1, and beyond it chi exceeds 1 as
+    (J^2 - 1)^2 only: no root finder sees the edge as sharply as this argument, so J = 1 = 1 / phi'(0) is exact. For
     J0/J > 1 the state is magnetised, chi crosses 1 with a slope, and bisection finds where (Eq. 3).
 
     Args:
-      j0_over_j: J0/J, any shape; beyond about 2.5 the edge leaves the range of the quadrature (J > 64) and is infinity.
-      activation: "tanh" so far.
+      j0_over_j: J0/J, any shape; infinity is returned where the edge lies beyond J = 1000.
+      activation: as in `fixed_point`. For relu it is where differences begin to outgrow the shrinking state (J0 < 0)
+        or the growing one (J0 > 0); at J0 = 0 it is where the state itself ceases to be bounded, J^2 = 2.
 
     Raises:
-      ValueError: another activation.
+      ValueError: a number that is not finite, an unknown activation.
 
-    >>> print(edge_of_chaos(jnp.array([-1.0, 0.5, 1.5])))
-    [1.        1.        3.6359859]
+    >>> print(edge_of_chaos(jnp.array([-1.0, 0.5, 1.5])).round(4))
+    [1.    1.    3.636]
     """
-    if activation != "tanh":
-        raise ValueError(f"activation = '{activation}': the edge is known for 'tanh' so far")
-    ratio = jnp.asarray(j0_over_j, jnp.result_type(float))
-
-    def bisect(_: jax.Array, bracket: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low, high = bracket
-        middle = (low + high) / 2
-        chaotic = chi(ratio * middle, middle, activation) > 1
-        return jnp.where(chaotic, low, middle), jnp.where(chaotic, middle, high)
-
-    largest = jnp.full_like(ratio, _LARGEST_J)
-    low, high = jax.lax.fori_loop(0, 52, bisect, (jnp.ones_like(ratio), largest))
-    return jnp.where(ratio <= 1, 1.0, jnp.where(high == largest, jnp.inf, (low + high) / 2))
+    checks.require_finite("j0_over_j", j0_over_j)
+    return _edges(activation, jnp.asarray(j0_over_j, jnp.result_type(float)))

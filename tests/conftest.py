@@ -5,6 +5,9 @@ from jaxtyping import install_import_hook
 with install_import_hook("edgechaos", "beartype.beartype"):
     import edgechaos  # noqa: F401
 
+from collections.abc import Iterator
+
+import jax
 import pytest
 
 from edgechaos.dataset import Dataset
@@ -14,3 +17,10 @@ from tests.problems import make_dataset
 @pytest.fixture
 def small_dataset() -> Dataset:
     return make_dataset()
+
+
+@pytest.fixture
+def double() -> Iterator[None]:
+    """The test runs in float64."""
+    with jax.enable_x64(True):
+        yield

@@ -1,0 +1,51 @@
+"""Gaussian averages, the integrals over Dz of the mean-field theory."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_REACH = 8.0  # standard deviations; the Gaussian is 1e-14 there
+_NODES_PER_PANEL = 8
+_SMALLEST_PANEL = 2.0**-9
+
+
+def _graded_rule() -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre nodes and weights on panels that shrink by halves towards 0 and are of width 1 beyond 1."""
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES_PER_PANEL)
+    halves = _SMALLEST_PANEL * 2.0 ** np.arange(-np.log2(_SMALLEST_PANEL))
+    edges = np.concatenate([[0.0], halves, np.arange(1, 2 * _REACH + 1)])
+    half_width, middle = np.diff(edges) / 2, (edges[1:] + edges[:-1]) / 2
+    right = (middle[:, None] + half_width[:, None] * nodes).ravel()
+    scaled = (half_width[:, None] * weights).ravel()
+    return np.concatenate([-right[::-1], right]), np.concatenate([scaled[::-1], scaled])
+
+
+_NODES, _WEIGHTS = _graded_rule()
+
+
+def gaussian_average(
+    function: Callable[[jax.Array], jax.Array], mean: jax.Array, standard_deviation: jax.Array
+) -> jax.Array:
+    """int Dz f(mean + standard_deviation z) with Dz the standard normal measure, by 400 nodes.
+
+    Activations have their structure at 0: a kink (relu), or a step that sharpens with the width (tanh). So the panels
+    of the rule shrink towards the z at which the argument is 0. For tanh, erf, relu, their squares and slopes squared
+    the error is below 1e-9 for widths up to 1000, where Gauss-Hermite rules of any practical size fail
+    (`benchmarks/quadrature.py` has both against adaptive quadrature). A kink elsewhere costs digits: about 1e-5.
+
+    Args:
+      function: applied to all nodes at once; further leading axes of its result are kept.
+      mean: a scalar.
+      standard_deviation: a scalar >= 0.
+
+    >>> print(gaussian_average(lambda h: h**2, jnp.array(1.0), jnp.array(2.0)).round(4))
+    5.0
+    """
+    tiny = jnp.finfo(jnp.result_type(mean)).tiny
+    # the integral does not depend on where the panels are, nor should its derivative
+    centre = jax.lax.stop_gradient(jnp.clip(-mean / jnp.maximum(standard_deviation, tiny), -_REACH, _REACH))
+    z = centre + _NODES.astype(centre.dtype)
+    weights = _WEIGHTS.astype(centre.dtype) * jnp.exp(-(z**2) / 2)
+    return (weights * function(mean + standard_deviation * z)).sum(-1) / weights.sum()
