@@ -23,6 +23,7 @@ def _scaled(config: ml_collections.ConfigDict) -> None:
 def _quick(config: ml_collections.ConfigDict) -> None:
     """Four times the scale factor, with the larger batch that makes an epoch faster."""
     config.update(learning_rate=8 * 0.02, batch_size=2 * 32, epochs=61)
+    config.update(keep_kernels_at=(1, 10, 50))
     config.update(map_num_neurons=784, map_num_columns=41, map_num_rows=60)
 
 
@@ -38,5 +39,6 @@ VARIANTS = {"paper": _paper, "scaled": _scaled, "quick": _quick, "digits": _digi
 def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
     """Returns the config of one variant."""
     config = training_fields()
+    config.update(keep_kernels_at=(1, 10, 200))  # those of Fig. 7
     config.update(map_num_neurons=2500, map_num_iterations=100, map_num_columns=61, map_num_rows=90)
     return choose(variant, VARIANTS, config)

@@ -15,7 +15,15 @@ from edgechaos.dynamics import (
     order_or_chaos,
     twin_trajectories,
 )
-from edgechaos.meanfield import FixedPoint, chi, edge_of_chaos, fixed_point, overlap, predicted_distance
+from edgechaos.meanfield import (
+    FixedPoint,
+    chi,
+    edge_of_chaos,
+    fixed_point,
+    overlap,
+    predicted_distance,
+    predicted_exponent,
+)
 from edgechaos.network import Classifier, hidden_map, init_kernel
 from edgechaos.optim import sgd
 from edgechaos.order import OrderParameters, order_parameter_errors, order_parameters
@@ -59,6 +67,7 @@ __all__ = [
     "overlap",
     "phase_diagram",
     "predicted_distance",
+    "predicted_exponent",
     "relaxation_rate",
     "scale_factor",
     "sgd",

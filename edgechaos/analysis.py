@@ -1,6 +1,6 @@
 """From a history to numbers: the prediction before a run, the measurement after it, under the same names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -138,7 +138,10 @@ def spread(measured: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def summary(
-    predicted: Mapping[str, float], measured: Mapping[str, np.ndarray], title: str
+    predicted: Mapping[str, float],
+    measured: Mapping[str, np.ndarray],
+    title: str,
+    meaning: Mapping[str, str] = MEANING,
 ) -> dict[str, Mapping[str, Any] | str]:
     """Content of summary.json: prediction and mean measurement under the same names, spread, and each member."""
     return {
@@ -147,14 +150,14 @@ def summary(
         "measured": mean(measured),
         "standard_deviation_over_seeds": spread(measured),
         "members": measured,
-        "meaning": MEANING,
+        "meaning": meaning,
     }
 
 
-def table(columns: Mapping[str, Mapping[str, float]]) -> str:
+def table(columns: Mapping[str, Mapping[str, float]], names: Iterable[str] = MEANING) -> str:
     """Prints columns of numbers side by side, '-' where there is none."""
     lines = [f"{'':28}" + "".join(f"{heading:>12}" for heading in columns)]
-    for name in MEANING:
+    for name in names:
         cells = [column[name] for column in columns.values()]
         if any(np.isfinite(cells)):
             lines.append(

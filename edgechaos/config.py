@@ -1,6 +1,8 @@
-"""The fields that every training config has, their ranges, and the check that runs before anything is compiled."""
+"""The fields that configs share, their ranges, and the check that runs before anything is compiled."""
 
 import difflib
+import hashlib
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -35,7 +37,22 @@ def integer(least: int, meaning: str) -> Field:
     return Field(int, lambda value: value >= least, f"an integer >= {least}", meaning)
 
 
-FIELDS: dict[str, Field] = {
+def epochs_tuple(meaning: str) -> Field:
+    """A tuple of distinct epochs, which may be empty."""
+    return Field(
+        tuple,
+        lambda value: all(type(epoch) is int and epoch >= 0 for epoch in value) and len(set(value)) == len(value),
+        "a tuple of distinct integers >= 0, such as (1, 10)",
+        meaning,
+    )
+
+
+RUN_FIELDS: dict[str, Field] = {
+    "seed": integer(0, "of the first member; the others count up from it"),
+    "num_seeds": integer(1, "members that differ in nothing but the seed"),
+    "checkpoint_seconds": real(lambda value: value >= 0, ">= 0 (seconds)", "longest time between checkpoints"),
+}
+TRAINING_FIELDS: dict[str, Field] = {
     "dataset": one_of(DATASETS, "data set"),
     "data_dir": Field(
         str, lambda value: True, "a folder, '' for the user's cache", "where data are cached and looked for"
@@ -50,22 +67,23 @@ FIELDS: dict[str, Field] = {
     "init_j0": real(lambda value: True, "a finite number", "J0 of the initial hidden kernel"),
     "init_j": real(lambda value: value >= 0, ">= 0", "J of the initial hidden kernel"),
     "epochs": integer(1, "passes over the training set"),
-    "seed": integer(0, "of the first member; the others count up from it"),
-    "num_seeds": integer(1, "members that differ in nothing but the seed"),
     "constant_d": real(lambda value: value >= 0, ">= 0, 0 for unknown", "D of Eq. 5 behind the printed prediction"),
-    "checkpoint_seconds": real(lambda value: value >= 0, ">= 0 (seconds)", "longest time between checkpoints"),
+    "keep_kernels_at": epochs_tuple(
+        "after which hidden kernels are kept, beside the one nearest to J = 1; () keeps none"
+    ),
+    **RUN_FIELDS,
 }
 _SEEDS = 2**31  # JAX keeps the low 32 bits of a seed
 # a run may be resumed with other values of these
-INCIDENTAL = ("data_dir", "checkpoint_seconds")
+INCIDENTAL = ("data_dir", "checkpoint_seconds", "memory_gib")
 
 
-def validate(config: Mapping[str, Any], own_fields: Mapping[str, Field] | None = None) -> dict[str, Any]:
+def validate(config: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str, Any]:
     """Checks every field of `config` before anything is computed.
 
     Args:
       config: field -> value; an ml_collections ConfigDict is one.
-      own_fields: what an experiment adds to `FIELDS`.
+      fields: all that the experiment knows, `RUN_FIELDS` among them.
 
     Returns:
       The fields with their declared types: a whole number given for a real one becomes a float.
@@ -73,7 +91,6 @@ def validate(config: Mapping[str, Any], own_fields: Mapping[str, Field] | None =
     Raises:
       UserError: a field is missing, unknown (the nearest name is given), of another type, or out of range.
     """
-    fields = {**FIELDS, **(own_fields or {})}
     for name in config:
         if name not in fields:
             raise UserError(unknown_field(name, fields))
@@ -115,7 +132,12 @@ def validate_batch_size(batch_size: int, num_samples: int) -> None:
         raise UserError(f"batch_size = {batch_size}: must be in [1, {num_samples}], the size of the training set")
 
 
-def describe(own_fields: Mapping[str, Field] | None = None) -> str:
+def identity(config: Mapping[str, Any]) -> str:
+    """SHA-256 of the fields that bear on the result; a checkpoint fits a config of the same identity only."""
+    relevant = {name: value for name, value in sorted(config.items()) if name not in INCIDENTAL}
+    return hashlib.sha256(json.dumps(relevant).encode()).hexdigest()
+
+
+def describe(fields: Mapping[str, Field]) -> str:
     """One line per field: name, range, meaning."""
-    fields = {**FIELDS, **(own_fields or {})}
     return "\n".join(f"  {name}: {field.meaning}; {field.allowed}" for name, field in fields.items())

@@ -3,8 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import hashlib
-import json
 import logging
 import signal
 import threading
@@ -20,7 +18,7 @@ import tqdm
 import tqdm.contrib.logging
 
 from edgechaos import checkpoints, training
-from edgechaos.config import INCIDENTAL
+from edgechaos.config import identity
 from edgechaos.dataset import Dataset
 from edgechaos.errors import UserError
 from edgechaos.files import read_npz, write_npz
@@ -67,8 +65,8 @@ def spec_of(config: Mapping[str, Any], dataset: Dataset) -> training.Spec:
 
 
 @contextlib.contextmanager
-def stop_requests() -> Iterator[threading.Event]:
-    """Turns the first Ctrl-C or SIGTERM into a request that is honoured between epochs; the second one acts at once."""
+def stop_requests(unit: str) -> Iterator[threading.Event]:
+    """Turns the first Ctrl-C or SIGTERM into a request, honoured after the current `unit`; the second acts at once."""
     requested = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield requested
@@ -78,7 +76,7 @@ def stop_requests() -> Iterator[threading.Event]:
         if requested.is_set():
             raise KeyboardInterrupt
         requested.set()
-        logger.warning("stopping after this epoch (once more: at once)")
+        logger.warning("stopping after this %s (once more: at once)", unit)
 
     former = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -146,7 +144,7 @@ def run(
     hyperparameters = training.Hyperparameters(*(jnp.asarray(columns[name], jnp.float32) for name in names))
     start = functools.partial(training.start_members, keys, hyperparameters, dataset, spec)
     progress = _begin(directory, config, columns, start)
-    with stop_requests() as stop:
+    with stop_requests("epoch") as stop:
         _advance(
             progress,
             config,
@@ -180,7 +178,7 @@ def _begin(
     """Resumes from the newest intact checkpoint, else starts; history.npz is an output and never read back."""
     arrays = {name: np.full((len(columns["seed"]), config["epochs"] + 1), np.nan, np.float32) for name in METRICS}
     template = {"state": jax.eval_shape(start)[0], "arrays": arrays, "seconds": np.zeros(())}
-    saved = checkpoints.restore(directory / "checkpoint", template, _identity(config))
+    saved = checkpoints.restore(directory / "checkpoint", template, identity(config))
     if saved is None:
         state, first = start()
         progress = Progress(state, arrays, columns, 0, 0.0)
@@ -228,13 +226,7 @@ def _save(directory: Path, config: Mapping[str, Any], progress: Progress) -> Non
     """Writes the history for readers and the checkpoint for the next process."""
     write_npz(directory / "history.npz", progress.history())
     content = {"state": progress.state, "arrays": progress.arrays, "seconds": np.array(progress.seconds)}
-    checkpoints.save(directory / "checkpoint", progress.done, content, _identity(config))
-
-
-def _identity(config: Mapping[str, Any]) -> str:
-    """A checkpoint fits a config of the same identity only."""
-    relevant = {name: value for name, value in sorted(config.items()) if name not in INCIDENTAL}
-    return hashlib.sha256(json.dumps(relevant).encode()).hexdigest()
+    checkpoints.save(directory / "checkpoint", progress.done, content, identity(config))
 
 
 def _record(progress: Progress, metrics: training.Metrics) -> None:

@@ -47,16 +47,18 @@ class FixedPoint:
 
 @struct.dataclass
 class _Cell:
-    """What the theory knows of one cell: the state, and mean and width of the local field J0 mu + J sqrt(q0) z.
+    """What the theory knows of one cell.
 
-    A state that has collapsed to 0 has the field of its last direction at sqrt(q0) = 1e-6: slopes that have a kink at
-    0 depend on the direction.
+    Beside the state: mean and width of the local field J0 mu + J sqrt(q0) z, and the factor by which a small change of
+    (mu, q0) grows per iteration. A state that has collapsed to 0 has the field of its last direction at
+    sqrt(q0) = 1e-6: slopes that have a kink at 0 depend on the direction.
     """
 
     mu: jax.Array
     q0: jax.Array
     field_mean: jax.Array
     field_width: jax.Array
+    mode: jax.Array
     converged: jax.Array
 
 
@@ -153,7 +155,8 @@ def _cell(phi: Phi, j0: jax.Array, j: jax.Array) -> _Cell:
     eps = jnp.finfo(j.dtype).eps
     solved = jnp.abs(residual(state)).max() < 100 * eps * jnp.maximum(1, q0)
     jacobian = jax.jacfwd(residual)(jax.lax.stop_gradient(state)) + jnp.eye(2, dtype=j.dtype)
-    steady = _spectral_radius(jacobian) < 1 + eps**0.5
+    mode = _spectral_radius(jacobian)
+    steady = mode < 1 + eps**0.5
     fell = (growth_of_small < 1) | (growth_of_large < 1) & steady
     converged = solved & jnp.where(collapsed, fell, steady)
     unbounded = ~converged & (growth_of_large > 1)
@@ -163,6 +166,7 @@ def _cell(phi: Phi, j0: jax.Array, j: jax.Array) -> _Cell:
         jnp.where(unbounded, jnp.inf, jnp.where(collapsed, 0.0, q0)),
         field_mean,
         field_width,
+        mode,
         converged,
     )
 
@@ -246,7 +250,7 @@ def _chi(phi: Phi, j0: jax.Array, j: jax.Array) -> jax.Array:
 def chi(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
     """chi = J^2 int Dz phi'(J0 mu + J sqrt(q0) z)^2, the left-hand side of Eq. 3: order below 1, chaos above.
 
-    Squared small distances grow by chi per iteration, so that ln(chi) / 2 is the largest Lyapunov exponent. For an odd
+    Squared small distances grow by chi per iteration (see `predicted_exponent`). For an odd
     phi it is that of |J0|, also where mu alternates in sign. Where relu grows without bound, it is that of the
     direction in which it grows.
 
@@ -262,6 +266,33 @@ def chi(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
     0.25
     """
     return _map_cells(_chi, activation, *_checked_cells(j0, j))
+
+
+def _exponent(phi: Phi, j0: jax.Array, j: jax.Array) -> jax.Array:
+    """`predicted_exponent` of one cell."""
+    cell = _cell(phi, _mirrored(phi, j0), j)
+    return jnp.log(jnp.maximum(_chi_of(phi, j, cell), cell.mode**2)) / 2
+
+
+def predicted_exponent(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
+    """Largest Lyapunov exponent per iteration, max(ln(chi) / 2, ln m).
+
+    Small differences of random direction grow by sqrt(chi). A difference along the mean changes (mu, q0) and grows by
+    m, the leading eigenvalue of their map (J0 where mu = 0, for tanh); it decides near the transition to the
+    ferromagnetic phase, where m = 1 while chi < 1.
+
+    Args:
+      j0: J0, any shape.
+      j: J in (0, 1000], broadcast against j0.
+      activation: as in `fixed_point`.
+
+    Raises:
+      ValueError: as in `fixed_point`.
+
+    >>> print(predicted_exponent(jnp.array([0.0, 0.75]), 0.5).round(3))  # ln J and ln J0
+    [-0.693 -0.288]
+    """
+    return _map_cells(_exponent, activation, *_checked_cells(j0, j))
 
 
 def _overlap_map(phi: Phi, j: jax.Array, j0_mu: jax.Array, q0: jax.Array, c: jax.Array) -> Float[Array, "2"]:

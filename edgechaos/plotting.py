@@ -2,13 +2,14 @@
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
@@ -58,7 +59,20 @@ def phase_map(
 ) -> QuadMesh:
     """Asymptotic distance in the (J0/J, 1/J) plane as log10(min(d, 1) + 1e-4), with the edge of Eq. 3 in red."""
     shade = np.log10(np.minimum(distance, 1) + 1e-4)
-    mesh = axes.pcolormesh(j0_over_j, inverse_j, shade, cmap="Purples", vmin=-4, vmax=0, rasterized=True)
+    return cells(axes, j0_over_j, inverse_j, shade, edge, "Purples", (-4, 0))
+
+
+def cells(
+    axes: Axes,
+    j0_over_j: Float[np.ndarray, "columns"],
+    inverse_j: Float[np.ndarray, "rows"],
+    values: Float[np.ndarray, "rows columns"],
+    edge: Float[np.ndarray, "columns"],
+    colors: str,
+    limits: tuple[float | None, float | None],
+) -> QuadMesh:
+    """A quantity in the (J0/J, 1/J) plane, with the edge of Eq. 3 in red."""
+    mesh = axes.pcolormesh(j0_over_j, inverse_j, values, cmap=colors, vmin=limits[0], vmax=limits[1], rasterized=True)
     axes.plot(j0_over_j, 1 / edge, color=EDGE, label="edge of chaos (Eq. 3)")
     axes.set(xlabel="$J_0/J$", ylabel="$1/J$", xlim=(j0_over_j[0], j0_over_j[-1]))
     axes.set_ylim(1.5 * inverse_j[0] - 0.5 * inverse_j[1], inverse_j[-1])  # from the lower side of the first cells
@@ -104,3 +118,60 @@ def mark_epochs(axes: Axes, marks: Mapping[str, tuple[float, str, str]]) -> None
     for label, (epoch, color, linestyle) in marks.items():
         if np.isfinite(epoch) and epoch <= axes.get_xlim()[1]:
             axes.axvline(epoch, color=color, linestyle=linestyle, linewidth=1, label=label)
+
+
+def mark_cells(
+    axes: Axes,
+    j0_over_j: Float[np.ndarray, "columns"],
+    inverse_j: Float[np.ndarray, "rows"],
+    marked: Bool[np.ndarray, "rows columns"],
+    label: str,
+) -> None:
+    """A dot in each marked cell, with their number in the legend."""
+    rows, columns = np.nonzero(marked)
+    axes.plot(
+        j0_over_j[columns],
+        inverse_j[rows],
+        ".",
+        markersize=0.6,
+        color=PREDICTION,
+        label=f"{label}: {len(rows):,} cells",
+    )
+    axes.legend(loc="upper left", handlelength=1.2, markerscale=6)
+
+
+def network(axes: Axes) -> None:
+    """The network of Fig. 1a: a hidden layer as wide as the input, whose map is the dynamical system."""
+    layers = {"input $x_{t}$": 5, "hidden $x_{t+1}$": 5, "output": 3}
+    places = [np.linspace(-1, 1, count) * (count - 1) / 4 for count in layers.values()]
+    for column, (left, right) in enumerate(itertools.pairwise(places)):
+        for y in left:
+            axes.plot([column, column + 1], np.stack([np.full_like(right, y), right]), color="0.8", linewidth=0.5)
+    for column, (name, heights) in enumerate(zip(layers, places, strict=True)):
+        color = (TRAIN, TRAIN, TEST)[column]
+        axes.plot(np.full_like(heights, column), heights, "o", color=color, markersize=8, markeredgecolor="white")
+        axes.text(column, -1.35, name, ha="center", fontsize=7.5)
+    axes.text(0.5, 1.25, "$\\tanh(W x)$", ha="center", color=EDGE)
+    axes.text(1.5, 1.25, "softmax", ha="center")
+    axes.set(xlim=(-0.5, 2.5), ylim=(-1.6, 1.6))
+    axes.axis("off")
+
+
+def exponents(
+    axes: Axes,
+    inverse_j: Float[np.ndarray, "points"],
+    cuts: Float[np.ndarray, "cuts"],
+    measured: Float[np.ndarray, "seeds cuts points"],
+    errors: Float[np.ndarray, "seeds cuts points"],
+    predicted: Float[np.ndarray, "cuts points"],
+) -> None:
+    """Lyapunov exponent against 1/J along cuts of fixed J0/J: theory as lines, simulation as dots with errors."""
+    for cut, (color, marker) in enumerate(zip((TRAIN, TEST, MARK), "os^", strict=False)):
+        axes.plot(inverse_j, predicted[cut], color=color, linewidth=1)
+        mean = measured[:, cut].mean(0)
+        error = measured[:, cut].std(0, ddof=1) if len(measured) > 1 else errors[0, cut]
+        label = f"$J_0/J$ = {cuts[cut]:g}"
+        axes.errorbar(inverse_j, mean, error, fmt=marker, color=color, markersize=3, linewidth=0.8, label=label)
+    axes.axhline(0, color=EDGE, linewidth=1)
+    axes.set(xlabel="$1/J$", ylabel="per iteration")
+    axes.legend(title="lines: mean-field theory", title_fontsize=7.5)

@@ -53,7 +53,7 @@ def _refuse_other_config(path: Path, config: Mapping[str, Any]) -> None:
         (path.parent / "provenance.json").unlink(missing_ok=True)  # of commands that came to nothing
         return
     try:
-        earlier = json.loads(path.read_text())
+        earlier, config = json.loads(path.read_text()), _jsonable(config)
         differing = [
             name for name in {**earlier, **config} if name not in INCIDENTAL and earlier.get(name) != config.get(name)
         ]

@@ -13,25 +13,28 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from edgechaos import config as config_fields
-from edgechaos import files, loop, runs
+from edgechaos import files, runs
 from edgechaos.errors import UserError
 
 Experiment = Callable[[dict[str, Any], Path], None]
 
 
-def run(name: str, experiment: Experiment, own_fields: Mapping[str, config_fields.Field]) -> None:
+def run(
+    name: str, experiment: Experiment, fields: Mapping[str, config_fields.Field], arrays: Mapping[str, str]
+) -> None:
     """Parses the command line and calls `experiment(config, directory)` on a validated config.
 
     Args:
       name: of the figure; the default config is configs/NAME.py, the default work directory runs/NAME-VARIANT.
       experiment: does the work.
-      own_fields: config fields beside those of every training config.
+      fields: of its config.
+      arrays: name -> shape and meaning, of what it writes.
     """
-    fields = config_fields.describe(own_fields)
     config_flag = config_flags.DEFINE_config_file(
         "config",
         f"configs/{name}.py",
-        f"config file, with :VARIANT (paper, scaled, quick, digits); --config.FIELD=VALUE changes a field:\n{fields}",
+        f"config file, with :VARIANT (paper, scaled, quick, digits); --config.FIELD=VALUE changes a field:\n"
+        f"{config_fields.describe(fields)}",
     )
     workdir_flag = flags.DEFINE_string("workdir", None, f"work directory (default: runs/{name}-VARIANT)")
 
@@ -42,7 +45,7 @@ def run(name: str, experiment: Experiment, own_fields: Mapping[str, config_field
         try:
             return flags.FLAGS(arguments)
         except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-            _fail(_explain(error, {**config_fields.FIELDS, **own_fields}))
+            _fail(_explain(error, fields))
 
     def main(arguments: list[str]) -> None:
         if len(arguments) > 1:
@@ -51,11 +54,11 @@ def run(name: str, experiment: Experiment, own_fields: Mapping[str, config_field
         if workdir_flag.value == "":
             _fail("workdir = '': must name a directory")
         try:
-            config = config_fields.validate(config_flag.value.to_dict(), own_fields)
+            config = config_fields.validate(config_flag.value.to_dict(), fields)
             _set_up_logging()
             use_compilation_cache()
             with runs.work_directory(workdir_flag.value or f"runs/{name}-{variant}", config) as directory:
-                runs.record_provenance(directory, f"experiments.{name}", sys.argv[1:], loop.MEANING)
+                runs.record_provenance(directory, f"experiments.{name}", sys.argv[1:], arrays)
                 experiment(config, directory)
         except KeyboardInterrupt as stop:
             print(str(stop) or "interrupted; the same command goes on from the last checkpoint", file=sys.stderr)

@@ -8,25 +8,23 @@ and redraws a finished one.
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-import tqdm
 from matplotlib.figure import Figure
 
 import edgechaos as ec
 from edgechaos import analysis, cost, data, files, loop, plotting, runs
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
-from experiments import common
+from experiments import common, diagram
 
 FIELDS = {
+    **config_fields.TRAINING_FIELDS,
     "activation": config_fields.one_of(("tanh",), "of the hidden layer; the diagram of (a) is that of tanh"),
     "map_num_neurons": config_fields.integer(2, "N of the simulated phase diagram"),
-    "map_num_iterations": config_fields.integer(5, "its iterations"),
+    "map_num_iterations": config_fields.integer(10, "its iterations"),
     "map_num_columns": config_fields.integer(2, "its cells along J0/J"),
     "map_num_rows": config_fields.integer(2, "its cells along 1/J"),
 }
-_ROWS_PER_CALL = 10
 
 
 def main(config: dict[str, Any], directory: Path) -> None:
@@ -84,15 +82,10 @@ def phase_map(config: dict[str, Any], directory: Path) -> dict[str, np.ndarray]:
         return files.read_npz(path)
     j0_over_j = np.linspace(-1, 1, config["map_num_columns"], dtype=np.float32)
     inverse_j = (3 * np.arange(1, config["map_num_rows"] + 1) / config["map_num_rows"]).astype(np.float32)
-    blocks = np.split(inverse_j, range(_ROWS_PER_CALL, len(inverse_j), _ROWS_PER_CALL))
-    key, size = jax.random.key(config["seed"]), (config["map_num_neurons"], config["map_num_iterations"])
-    distances = [
-        # np.asarray waits for the result, so that the bar tells the truth
-        np.asarray(ec.phase_diagram(key, j0_over_j, rows, *size))
-        for rows in tqdm.tqdm(blocks, "phase diagram", unit="block", mininterval=1.0)
-    ]
+    size = config["map_num_neurons"], config["map_num_iterations"]
+    settled = diagram.simulate(directory, j0_over_j, inverse_j, config["seed"], *size)
     edge = np.asarray(ec.edge_of_chaos(j0_over_j))
-    arrays = {"j0_over_j": j0_over_j, "inverse_j": inverse_j, "distance": np.concatenate(distances), "edge": edge}
+    arrays = {"j0_over_j": j0_over_j, "inverse_j": inverse_j, "distance": settled.distance, "edge": edge}
     files.write_npz(path, arrays)
     return arrays
 
@@ -139,4 +132,4 @@ def draw(
 
 
 if __name__ == "__main__":
-    common.run("fig2", main, FIELDS)
+    common.run("fig2", main, FIELDS, loop.MEANING)
