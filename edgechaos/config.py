@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from edgechaos.activations import ACTIVATIONS
 from edgechaos.data import DATASETS
 from edgechaos.errors import UserError
-from edgechaos.meanfield import ACTIVATIONS
 from edgechaos.optim import MODES
 
 
@@ -75,7 +75,7 @@ TRAINING_FIELDS: dict[str, Field] = {
 }
 _SEEDS = 2**31  # JAX keeps the low 32 bits of a seed
 # a run may be resumed with other values of these
-INCIDENTAL = ("data_dir", "checkpoint_seconds", "memory_gib")
+INCIDENTAL = ("data_dir", "checkpoint_seconds", "memory_gib", "fig2_workdir")
 
 
 def validate(config: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 import tqdm
 import tqdm.contrib.logging
 
-from edgechaos import checkpoints, training
+from edgechaos import checkpoints, runs, training
 from edgechaos.config import identity
 from edgechaos.dataset import Dataset
 from edgechaos.errors import UserError
@@ -26,6 +26,7 @@ from edgechaos.files import read_npz, write_npz
 logger = logging.getLogger(__name__)
 
 _REFRESH_SHARE = 0.04  # of the time, for the refreshed picture
+_NEAR_EDGE = 0.1  # of |J^2 - 1|, within which the kernel nearest to the edge is kept
 METRICS = ("j0", "j_squared", "train_loss", "test_loss", "train_accuracy", "test_accuracy")
 MEANING = {
     "j0": "[member, epochs + 1] J0 = N mean(W) of the hidden kernel after e epochs",
@@ -144,12 +145,14 @@ def run(
     hyperparameters = training.Hyperparameters(*(jnp.asarray(columns[name], jnp.float32) for name in names))
     start = functools.partial(training.start_members, keys, hyperparameters, dataset, spec)
     progress = _begin(directory, config, columns, start)
+    _keep_kernels(directory, config, progress)
     with stop_requests("epoch") as stop:
         _advance(
             progress,
             config,
             lambda state: training.advance_members(state, keys, hyperparameters, dataset, spec),
             stop,
+            lambda: _keep_kernels(directory, config, progress),
             lambda: _save(directory, config, progress),
             lambda: refresh(progress.history()),
         )
@@ -195,6 +198,7 @@ def _advance(
     config: Mapping[str, Any],
     advance: Callable[[training.TrainState], tuple[training.TrainState, training.Metrics]],
     stop: threading.Event,
+    keep: Callable[[], None],
     save: Callable[[], None],
     refresh: Callable[[], object],
 ) -> None:
@@ -208,6 +212,7 @@ def _advance(
             progress.state, metrics = advance(progress.state)
             progress.done += 1
             _record(progress, metrics)
+            keep()
             now = time.monotonic()
             progress.seconds = former + now - begin
             bar.set_postfix_str(_summary_line(progress), refresh=False)
@@ -227,6 +232,34 @@ def _save(directory: Path, config: Mapping[str, Any], progress: Progress) -> Non
     write_npz(directory / "history.npz", progress.history())
     content = {"state": progress.state, "arrays": progress.arrays, "seconds": np.array(progress.seconds)}
     checkpoints.save(directory / "checkpoint", progress.done, content, identity(config))
+
+
+def _keep_kernels(directory: Path, config: Mapping[str, Any], progress: Progress) -> None:
+    """Writes the hidden kernels of a chosen epoch, and each member's kernel nearest to J = 1 so far.
+
+    Both come before the epoch's checkpoint, so that a resumed run has those of the epochs behind it.
+    """
+    if not config["keep_kernels_at"]:
+        return
+    epochs = np.full(len(progress.columns["seed"]), progress.done)
+    if progress.done in config["keep_kernels_at"]:
+        runs.write_kernels(directory, f"epoch-{progress.done}", _hidden_kernels(progress), epochs)
+    gap = np.nan_to_num(np.abs(progress.arrays["j_squared"][:, : progress.done + 1] - 1), nan=np.inf)
+    nearest = (gap.argmin(1) == progress.done) & (gap[:, -1] < _NEAR_EDGE)
+    if nearest.any():
+        kernel = _hidden_kernels(progress)
+        former = runs.read_kernels(directory).get("edge", {"kernel": np.full_like(kernel, np.nan), "epoch": epochs})
+        runs.write_kernels(
+            directory,
+            "edge",
+            np.where(nearest[:, None, None], kernel, former["kernel"]),
+            np.where(nearest, epochs, former["epoch"]),
+        )
+
+
+def _hidden_kernels(progress: Progress) -> np.ndarray:
+    """The members' hidden kernels [members, N, N] on the host."""
+    return np.asarray(progress.state.params["hidden"]["kernel"])
 
 
 def _record(progress: Progress, metrics: training.Metrics) -> None:

@@ -11,17 +11,10 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Num
 
 from edgechaos import checks
+from edgechaos.activations import Activation, Phi, activation_function
 from edgechaos.quadrature import gaussian_average
 
-Phi = Callable[[jax.Array], jax.Array]
-Activation = str | Phi
 Scalar = Num[Array | np.ndarray, "..."] | np.number | float | int
-
-ACTIVATIONS: dict[str, Phi] = {
-    "tanh": jnp.tanh,
-    "relu": jax.nn.relu,
-    "erf": jax.scipy.special.erf,
-}
 
 LARGEST_J = 1000.0  # beyond it the quadrature is not tested
 _DAMPED_STEPS = 30
@@ -60,19 +53,6 @@ class _Cell:
     field_width: jax.Array
     mode: jax.Array
     converged: jax.Array
-
-
-def activation_function(activation: Activation) -> Phi:
-    """Returns phi, looked up by name or taken as it is.
-
-    Raises:
-      ValueError: a name that is not known.
-    """
-    if callable(activation):
-        return activation
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation = '{activation}': must be one of {', '.join(ACTIVATIONS)}, or a function")
-    return ACTIVATIONS[activation]
 
 
 def _slope(phi: Phi) -> Phi:

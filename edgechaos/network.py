@@ -7,7 +7,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from edgechaos.meanfield import Activation, activation_function
+from edgechaos.activations import Activation, activation_function
 
 
 def init_kernel(

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from edgechaos import checks
-from edgechaos.meanfield import Activation, Phi, activation_function
+from edgechaos.activations import Activation, activation_function, difference
 
 GIB = 2**30
 _MOST_SLOTS = 256  # a wider product is no faster (benchmarks/phase_diagram.py)
@@ -85,17 +85,6 @@ def draw_disorder(
         jax.random.normal(start_key, (num_neurons,), dtype),
         perturbation_std * jax.random.normal(twin_key, (num_neurons,), dtype),
     )
-
-
-def difference(phi: Phi, h: Float[Array, "*shape"], dh: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """phi(h + dh) - phi(h) without cancellation: phi'(h + dh / 2) dh where dh is small.
-
-    The midpoint errs by dh^2 phi''' / 24 relative to phi' dh, the subtraction by eps / dh; they are equal, and 1e-5 in
-    float32, at the threshold.
-    """
-    small = (12 * jnp.finfo(h.dtype).eps) ** (1 / 3)
-    midpoint = jax.jvp(phi, (h + dh / 2,), (dh,))[1]
-    return jnp.where(jnp.abs(dh) < small, midpoint, phi(h + dh) - phi(h))
 
 
 def start_queue(disorder: Disorder, num_cells: int, num_slots: int) -> Queue:

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +175,44 @@ def exponents(
     axes.axhline(0, color=EDGE, linewidth=1)
     axes.set(xlabel="$1/J$", ylabel="per iteration")
     axes.legend(title="lines: mean-field theory", title_fontsize=7.5)
+
+
+_KERNEL_COLORS = ("#56B4E9", TRAIN, "#CC79A7", TEST, MARK, "#E69F00")
+_LEAST_DISTANCE = 1e-30  # a smaller one is drawn there
+
+
+def distance_limits(distance: Float[np.ndarray, "..."]) -> tuple[float, float]:
+    """Common limits of log10(distance) that hold all of it."""
+    logarithm = np.log10(np.maximum(distance, _LEAST_DISTANCE))
+    return float(np.floor(logarithm.min())), float(np.ceil(logarithm.max() + 0.2))
+
+
+def distances(
+    axes: Axes,
+    distance: Float[np.ndarray, "kernels members images"],
+    predicted: Float[np.ndarray, "kernels members"],
+    labels: Sequence[str],
+    limits: tuple[float, float],
+) -> None:
+    """Distributions of log10 |x - x'| over the images, one per kernel, with the mean-field predictions as lines."""
+    bins = np.linspace(*limits, 121).tolist()
+    for values, expected, label, color in zip(distance, predicted, labels, _KERNEL_COLORS, strict=False):
+        logarithm = np.log10(np.maximum(values.ravel(), _LEAST_DISTANCE))
+        axes.hist(logarithm, bins, density=True, histtype="stepfilled", color=color, alpha=0.6, label=label)
+        if expected.mean() > 0:
+            axes.axvline(np.log10(expected.mean()), color=color, linestyle="--", linewidth=1.2)
+    axes.set(xlabel="$\\log_{10} |x - x'|$ (dashed: mean-field theory)", ylabel="density", xlim=limits, yscale="log")
+
+
+def against_j(
+    axes: Axes,
+    j: Float[np.ndarray, "kernels"],
+    curves: Mapping[str, Float[np.ndarray, "kernels members"]],
+    predicted: Float[np.ndarray, "kernels"],
+) -> None:
+    """Measured quantities against J, mean and standard deviation over the members, with the theory as a line."""
+    axes.plot(j, predicted, color=PREDICTION, label="mean-field theory")
+    for (label, values), color, marker in zip(curves.items(), (TRAIN, TEST), "os", strict=False):
+        error = values.std(1, ddof=1) if values.shape[1] > 1 else None
+        axes.errorbar(j, values.mean(1), error, fmt=marker, color=color, markersize=5, label=label)
+    axes.set(xlabel="$J$ of the kernel")

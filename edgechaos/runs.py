@@ -15,11 +15,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int
 
 from edgechaos._version import __version__
 from edgechaos.config import INCIDENTAL
 from edgechaos.errors import UserError
-from edgechaos.files import atomic_write, exclusive_lock, writable_directory
+from edgechaos.files import atomic_write, exclusive_lock, read_npz, writable_directory, write_npz
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +98,23 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def write_kernels(
+    directory: Path, name: str, kernel: Float[np.ndarray, "members N N"], epoch: Int[np.ndarray, "members"]
+) -> None:
+    """Keeps hidden kernels as kernels/NAME.npz of a work directory."""
+    (directory / "kernels").mkdir(exist_ok=True)
+    write_npz(directory / "kernels" / f"{name}.npz", {"kernel": kernel, "epoch": epoch})
+
+
+def read_kernels(directory: Path) -> dict[str, dict[str, np.ndarray]]:
+    """The kept kernels: name -> kernel [members, N, N] and epoch [members].
+
+    Raises:
+      UserError: a file is damaged.
+    """
+    return {path.stem: read_npz(path) for path in (directory / "kernels").glob("*.npz")}
 
 
 def record_provenance(directory: Path, module: str, arguments: Sequence[str], arrays: Mapping[str, str]) -> None:

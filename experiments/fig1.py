@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 import edgechaos as ec
 from edgechaos import agreement, analysis, files, plotting, runs
 from edgechaos import config as config_fields
+from edgechaos.activations import ACTIVATIONS, activation_function
 from edgechaos.errors import UserError
-from edgechaos.meanfield import ACTIVATIONS, activation_function
 from edgechaos.phase_diagram import draw_disorder
 from experiments import common, diagram
 

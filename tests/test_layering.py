@@ -4,9 +4,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 # a module may import those on lower lines only
 LAYERS = [
-    ["errors", "_version", "dataset", "checks", "quadrature", "agreement"],
+    ["errors", "_version", "dataset", "checks", "quadrature", "agreement", "activations"],
     ["meanfield", "scaling", "files"],
-    ["optim", "order", "network", "idx", "phase_diagram", "dynamics", "cost"],
+    ["optim", "order", "network", "idx", "phase_diagram", "dynamics", "asymptotics", "cost"],
     ["data"],
     ["config", "checkpoints", "training", "analysis", "plotting"],
     ["runs"],

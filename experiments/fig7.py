@@ -1,0 +1,215 @@
+"""Fig. 7: is the asymptotic distance of the trained hidden map a property of its weights, and does (J0, J) tell it?
+
+Draws (a) the distribution of |x - x'| over the test images for the hidden kernels of some epochs, with the mean-field
+prediction of their (J0, J), (b) the same after shuffling the kernels' entries, and beyond the paper (c) the largest
+Lyapunov exponent and (d) the Jacobian norm of Eq. 1 beside theory. The same command again redraws a finished run.
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+import edgechaos as ec
+from edgechaos import analysis, asymptotics, data, files, loop, plotting, runs
+from edgechaos import config as config_fields
+from edgechaos.dataset import Dataset
+from experiments import common
+
+logger = logging.getLogger("edgechaos.fig7")
+
+FIELDS = {
+    **config_fields.TRAINING_FIELDS,
+    "fig2_workdir": config_fields.Field(
+        str, lambda value: True, "a folder, '' for none", "whose kernels are taken if they fit"
+    ),
+    "num_iterations": config_fields.integer(1, "after which the distance is taken"),
+    "perturbation_std": config_fields.real(lambda value: value > 0, "> 0", "of x' - x, for each component"),
+    "num_perturbations": config_fields.integer(2, "of each of 256 images, for the analysis of variance"),
+    "lyapunov_iterations": config_fields.integer(64, "that an exponent is averaged over"),
+}
+MEANING = {
+    "label": "[kernel] epoch-E, or edge for the kernel nearest to J = 1",
+    "epoch": "[kernel, member] epochs behind the kernel",
+    "j0": "[kernel, member] J0",
+    "j": "[kernel, member] J",
+    "distance": "[kernel, control, member, image] |x - x'|; control 0: the kernel, 1: its entries shuffled",
+    "exponent": "[kernel, control, member] largest Lyapunov exponent, mean over 16 images",
+    "jacobian_norm": "[kernel, control, member] Eq. 1's left-hand side, mean over 16 images",
+    "input_share": "[kernel, control, member] share of the variance of ln(distance) that the image accounts for",
+    "f_ratio": "[kernel, control, member] variance of the images' means over what perturbations give them",
+    "over_inputs": "[kernel, control, member] standard deviation of ln(distance) over images",
+    "over_perturbations": "[kernel, control, member] the same over perturbations of one image",
+    "predicted_distance": "[kernel, member] of the mean-field theory at (J0, J)",
+    "predicted_exponent": "[kernel, member] the same",
+    "predicted_norm": "[kernel, member] sqrt(chi)",
+}
+NUMBERS = {
+    "distance": "median |x - x'| over the test images",
+    "shuffled_distance": "the same after shuffling the kernel's entries",
+    "exponent": "largest Lyapunov exponent per iteration",
+    "shuffled_exponent": "the same after shuffling",
+    "jacobian_norm": "Eq. 1's left-hand side at the mean asymptotic state; predicted: sqrt(chi)",
+    "shuffled_jacobian_norm": "the same after shuffling",
+    "input_share": "share of the variance of ln(distance) that the image accounts for; 0: a property of the weights",
+    "j": "J of the kernel",
+    "epoch": "epochs behind the kernel",
+}
+# fields on which the kernel of an epoch depends
+_TRAINING = config_fields.TRAINING_FIELDS.keys() - {
+    "epochs",
+    "keep_kernels_at",
+    "constant_d",
+    *config_fields.INCIDENTAL,
+}
+_NUM_IMAGES = 256
+_NUM_STATES = 16
+
+
+def main(config: dict[str, Any], directory: Path) -> None:
+    """Data, kernels, measurement, comparison."""
+    path = directory / "fig7.npz"
+    if not path.exists():
+        dataset = data.load(config["dataset"], config["data_dir"] or None)
+        config_fields.validate_batch_size(config["batch_size"], len(dataset.train_labels))
+        kernels = find_kernels(config, directory, dataset)
+        files.write_npz(path, measure(config, kernels, dataset))
+    arrays = files.read_npz(path)
+    predicted, measured = compare(arrays)
+    meaning = {name: NUMBERS[name.partition("_at_")[0]] for name in predicted}
+    runs.write_json(directory / "summary.json", analysis.summary(predicted, measured, title(config), meaning))
+    columns = {"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)}
+    print(analysis.table(columns, predicted))
+    with plotting.figure(9, 7, title(config), directory / "fig7.png", directory / "fig7.pdf") as figure:
+        draw(figure, arrays)
+    print(f"figure: {directory / 'fig7.png'}")
+
+
+def find_kernels(config: dict[str, Any], directory: Path, dataset: Dataset) -> dict[str, dict[str, np.ndarray]]:
+    """Kernels of a Fig. 2 run with the same training that kept the epochs asked for, else of a run of our own."""
+    wanted = [f"epoch-{epoch}" for epoch in config["keep_kernels_at"]]
+    folder = Path(config["fig2_workdir"])
+    if config["fig2_workdir"] and (folder / "config.json").is_file():
+        earlier = json.loads((folder / "config.json").read_text())
+        kernels = runs.read_kernels(folder)
+        if all(earlier.get(name) == config[name] for name in _TRAINING) and kernels.keys() >= set(wanted):
+            logger.info("kernels from '%s'", folder)
+            return {name: kernels[name] for name in (*wanted, "edge") if name in kernels}
+        logger.info("'%s' holds another training, or not these kernels; training here", folder)
+    loop.run(directory, config, dataset, lambda history: None)
+    kernels = runs.read_kernels(directory)
+    return {name: kernels[name] for name in (*wanted, "edge") if name in kernels}
+
+
+def measure(
+    config: dict[str, Any], kernels: dict[str, dict[str, np.ndarray]], dataset: Dataset
+) -> dict[str, np.ndarray]:
+    """All numbers of all kernels, as they are and shuffled."""
+    images, phi = jnp.asarray(dataset.test_images), config["activation"]
+    keys = jax.random.split(jax.random.key(config["seed"]), 4)
+    few = jnp.repeat(images[:_NUM_IMAGES, None], config["num_perturbations"], axis=1)
+    length = config["lyapunov_iterations"]
+
+    @jax.jit
+    def one(kernel: jax.Array) -> dict[str, jax.Array]:
+        def step(x: jax.Array) -> jax.Array:
+            return ec.hidden_map(kernel, x, phi)
+
+        def distance(x0: jax.Array, key: jax.Array) -> jax.Array:
+            arguments = config["num_iterations"], config["perturbation_std"], phi
+            return asymptotics.asymptotic_distance(kernel, x0, key, *arguments)
+
+        states = images[:_NUM_STATES]
+        spread = asymptotics.spread(distance(few, keys[1]))
+        settled = asymptotics.mean_state(kernel, states, length, length, phi)
+        return {
+            "distance": distance(images, keys[0]),
+            "exponent": ec.lyapunov_exponent(step, states, keys[2], length, length).exponent.mean(),
+            "jacobian_norm": ec.jacobian_norm(step, settled).mean(),
+            "input_share": spread.input_share,
+            "f_ratio": spread.f_ratio,
+            "over_inputs": spread.over_inputs,
+            "over_perturbations": spread.over_perturbations,
+        }
+
+    stacked = np.stack([entry["kernel"] for entry in kernels.values()])
+    place = jax.vmap(jax.vmap(ec.order_parameters))(jnp.asarray(stacked))
+    j0, j = np.asarray(place.j0, float), np.sqrt(np.asarray(place.j_squared, float))
+    measured = [
+        [[one(control) for control in (kernel, asymptotics.shuffled(keys[3], kernel))] for kernel in members]
+        for members in stacked
+    ]
+    arrays = {  # [kernel, control, member, ...] from lists [kernel][member][control]
+        name: np.stack([[[np.asarray(m[c][name]) for m in members] for c in (0, 1)] for members in measured])
+        for name in measured[0][0][0]
+    }
+    with jax.enable_x64(True):
+        theory = {
+            "predicted_distance": np.asarray(ec.predicted_distance(j0, j, phi)) * images.shape[1] ** 0.5,
+            "predicted_exponent": np.asarray(ec.predicted_exponent(j0, j, phi)),
+            "predicted_norm": np.sqrt(np.asarray(ec.chi(j0, j, phi))),
+        }
+    epochs = np.stack([entry["epoch"] for entry in kernels.values()])
+    return {"label": np.array(list(kernels)), "epoch": epochs, "j0": j0, "j": j, **arrays, **theory}
+
+
+def compare(arrays: dict[str, np.ndarray]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Mean-field prediction and measurement [member] under the same names, kernel by kernel."""
+    predicted: dict[str, float] = {}
+    measured: dict[str, np.ndarray] = {}
+    for index, label in enumerate(arrays["label"]):
+        numbers = {"epoch": (np.nan, arrays["epoch"][index]), "j": (np.nan, arrays["j"][index])}
+        for control, prefix in enumerate(("", "shuffled_")):
+            median = np.median(arrays["distance"][index, control], axis=-1)
+            numbers[f"{prefix}distance"] = arrays["predicted_distance"][index].mean(), median
+            for name, theory in (("exponent", "predicted_exponent"), ("jacobian_norm", "predicted_norm")):
+                numbers[prefix + name] = arrays[theory][index].mean(), arrays[name][index, control]
+        numbers["input_share"] = 0.0, arrays["input_share"][index, 0]
+        predicted |= {f"{name}_at_{label}": float(pair[0]) for name, pair in numbers.items()}
+        measured |= {f"{name}_at_{label}": pair[1] for name, pair in numbers.items()}
+    return predicted, measured
+
+
+def title(config: dict[str, Any]) -> str:
+    """What was run, in one line."""
+    numbers = f"$\\eta$ {config['learning_rate']:g}, $\\alpha$ {config['momentum']:g}, B {config['batch_size']}"
+    seeds = f"{config['num_seeds']} seed{'s' if config['num_seeds'] > 1 else ''}"
+    distance = f"distance after {config['num_iterations']} iterations"
+    return f"{config['dataset']}, {config['activation']}: {numbers}, {distance}, {seeds}"
+
+
+def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
+    """Draws the four panels from arrays."""
+    (trained, control), (exponent, norm) = figure.subplots(2, 2)
+    labels = [
+        f"{'nearest to J = 1, ' if label == 'edge' else ''}epoch {epoch.mean():g}, J = {j.mean():.2f}"
+        for label, epoch, j in zip(arrays["label"], arrays["epoch"], arrays["j"], strict=True)
+    ]
+    limits = plotting.distance_limits(arrays["distance"])
+    for axes, index, letter, name in ((trained, 0, "a", "trained kernels"), (control, 1, "b", "entries shuffled")):
+        plotting.distances(axes, arrays["distance"][:, index], arrays["predicted_distance"], labels, limits)
+        axes.set_title(f"({letter}) asymptotic distances, {name}")
+    trained.legend(loc="upper left")
+
+    order = np.argsort(arrays["j"].mean(1))
+    j = arrays["j"][order].mean(1)
+    for axes, name, theory in ((exponent, "exponent", "predicted_exponent"), (norm, "jacobian_norm", "predicted_norm")):
+        curves = {"trained": arrays[name][order, 0], "entries shuffled": arrays[name][order, 1]}
+        plotting.against_j(axes, j, curves, arrays[theory][order].mean(1))
+    exponent.plot(j, np.log(j), ":", color=plotting.PREDICTION, label="$\\ln J$")
+    exponent.axhline(0, color=plotting.EDGE, linewidth=1)
+    exponent.set(title="(c) largest Lyapunov exponent", ylabel="per iteration")
+    norm.plot(j, j, ":", color=plotting.PREDICTION, label="$J$")
+    norm.axhline(1, color=plotting.EDGE, linewidth=1)
+    norm.set(title="(d) Jacobian norm (Eq. 1)", ylabel="$|J^*|_F / \\sqrt{N}$")
+    exponent.legend()
+    norm.legend()
+
+
+if __name__ == "__main__":
+    common.run("fig7", main, FIELDS, MEANING | loop.MEANING)
