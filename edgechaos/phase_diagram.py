@@ -144,7 +144,7 @@ def advance_queue(
     iterations, distance = queue.iterations + tenth, distances.mean(0)
     size = jnp.linalg.norm(x, axis=0)
     fraction = distance**2 / (size**2 + jnp.linalg.norm(x + apart, axis=0) ** 2)
-    zero = distance < _ZERO * jnp.linalg.norm(disorder.perturbation)
+    zero = distances[-1] < _ZERO * jnp.linalg.norm(disorder.perturbation)
     escaped = ~(size < _ESCAPED) | ~jnp.isfinite(distance)
     steady = jnp.abs(distance - queue.distance) <= _STEADY * distance
     done = zero | escaped | steady & (fraction > _APART) | (iterations >= 10 * tenth)
@@ -209,7 +209,7 @@ def advance_queues(
     return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=split)(queues, disorder, j0, j)
 
 
-def slots_at_once(num_neurons: int, memory_budget: float = 4 * GIB, itemsize: int = 4) -> int:
+def slots_at_once(num_neurons: int, memory_budget: int = 4 * GIB, itemsize: int = 4) -> int:
     """How many slots a queue may have, so that couplings and states stay within `memory_budget` bytes.
 
     Raises:
@@ -242,7 +242,7 @@ def phase_diagram(
     perturbation_std: Float[Array, ""] | float = 1e-4,
     activation: Activation = "tanh",
     independent: bool = False,
-    memory_budget: float = 4 * GIB,
+    memory_budget: int = 4 * GIB,
 ) -> Float[Array, "rows columns"]:
     """Asymptotic distance |x - x'| of two nearby starts under x <- phi(J Z x / sqrt(N) + J0 mean(x)).
 

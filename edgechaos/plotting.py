@@ -181,10 +181,11 @@ _KERNEL_COLORS = ("#56B4E9", TRAIN, "#CC79A7", TEST, MARK, "#E69F00")
 _LEAST_DISTANCE = 1e-30  # a smaller one is drawn there
 
 
-def distance_limits(distance: Float[np.ndarray, "..."]) -> tuple[float, float]:
-    """Common limits of log10(distance) that hold all of it."""
+def distance_limits(distance: Float[np.ndarray, "..."], predicted: Float[np.ndarray, "..."]) -> tuple[float, float]:
+    """Common limits of log10(distance) that hold all of it, and the predictions."""
     logarithm = np.log10(np.maximum(distance, _LEAST_DISTANCE))
-    return float(np.floor(logarithm.min())), float(np.ceil(logarithm.max() + 0.2))
+    largest = max(logarithm.max(), np.log10(max(predicted.max(), _LEAST_DISTANCE)))
+    return float(np.floor(logarithm.min())), float(np.ceil(largest + 0.2))
 
 
 def distances(
@@ -202,6 +203,7 @@ def distances(
         if expected.mean() > 0:
             axes.axvline(np.log10(expected.mean()), color=color, linestyle="--", linewidth=1.2)
     axes.set(xlabel="$\\log_{10} |x - x'|$ (dashed: mean-field theory)", ylabel="density", xlim=limits, yscale="log")
+    axes.set_ylim(top=50 * axes.get_ylim()[1])  # room for a legend
 
 
 def against_j(

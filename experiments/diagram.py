@@ -53,7 +53,7 @@ def simulate(
     disorder = jax.jit(draw_disorder, static_argnums=1)(jax.random.key(seed), num_neurons, perturbation_std)
     j0, j = _over_devices(mesh, *cells_of(jnp.asarray(j0_over_j), jnp.asarray(inverse_j)))
     try:
-        slots = min(slots_at_once(num_neurons, memory_gib * GIB), j.shape[1])
+        slots = min(slots_at_once(num_neurons, int(memory_gib * GIB)), j.shape[1])
     except ValueError as error:
         raise UserError(f"{error}; raise memory_gib = {memory_gib:g}") from error
 

@@ -18,6 +18,7 @@ from edgechaos import agreement, analysis, files, plotting, runs
 from edgechaos import config as config_fields
 from edgechaos.activations import ACTIVATIONS, activation_function
 from edgechaos.errors import UserError
+from edgechaos.meanfield import LARGEST_J
 from edgechaos.phase_diagram import draw_disorder
 from experiments import common, diagram
 
@@ -69,6 +70,11 @@ def main(config: dict[str, Any], directory: Path) -> None:
     if config["j0_over_j_to"] <= config["j0_over_j_from"]:
         raise UserError(
             f"j0_over_j_to = {config['j0_over_j_to']}: must be above j0_over_j_from = {config['j0_over_j_from']}"
+        )
+    if config["inverse_j_to"] < config["num_rows"] / LARGEST_J:
+        raise UserError(
+            f"inverse_j_to = {config['inverse_j_to']}: must be at least num_rows / {LARGEST_J:g} = "
+            f"{config['num_rows'] / LARGEST_J:g}, so that J <= {LARGEST_J:g} everywhere"
         )
     path = directory / "diagram.npz"
     if not path.exists():

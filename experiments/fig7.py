@@ -19,6 +19,7 @@ import edgechaos as ec
 from edgechaos import analysis, asymptotics, data, files, loop, plotting, runs
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
+from edgechaos.errors import UserError
 from experiments import common
 
 logger = logging.getLogger("edgechaos.fig7")
@@ -61,18 +62,19 @@ NUMBERS = {
     "epoch": "epochs behind the kernel",
 }
 # fields on which the kernel of an epoch depends
-_TRAINING = config_fields.TRAINING_FIELDS.keys() - {
-    "epochs",
-    "keep_kernels_at",
-    "constant_d",
-    *config_fields.INCIDENTAL,
-}
+_OTHER = {"epochs", "keep_kernels_at", "constant_d", *config_fields.INCIDENTAL}
+_TRAINING = config_fields.TRAINING_FIELDS.keys() - _OTHER
 _NUM_IMAGES = 256
 _NUM_STATES = 16
 
 
 def main(config: dict[str, Any], directory: Path) -> None:
     """Data, kernels, measurement, comparison."""
+    wanted = config["keep_kernels_at"]
+    if not wanted:
+        raise UserError(f"keep_kernels_at = {wanted}: must name an epoch")
+    if max(wanted) > config["epochs"]:
+        raise UserError(f"keep_kernels_at = {wanted}: must be epochs up to epochs = {config['epochs']}")
     path = directory / "fig7.npz"
     if not path.exists():
         dataset = data.load(config["dataset"], config["data_dir"] or None)
@@ -190,7 +192,7 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
         f"{'nearest to J = 1, ' if label == 'edge' else ''}epoch {epoch.mean():g}, J = {j.mean():.2f}"
         for label, epoch, j in zip(arrays["label"], arrays["epoch"], arrays["j"], strict=True)
     ]
-    limits = plotting.distance_limits(arrays["distance"])
+    limits = plotting.distance_limits(arrays["distance"], arrays["predicted_distance"])
     for axes, index, letter, name in ((trained, 0, "a", "trained kernels"), (control, 1, "b", "entries shuffled")):
         plotting.distances(axes, arrays["distance"][:, index], arrays["predicted_distance"], labels, limits)
         axes.set_title(f"({letter}) asymptotic distances, {name}")

@@ -1,33 +1,29 @@
 """The experiment as a user meets it: real processes on the digits data."""
 
+import functools
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import edgechaos as ec
+from edgechaos import runs
 from edgechaos.loop import METRICS
+from tests import processes
+from tests.processes import ROOT, wait_for
 
-ROOT = Path(__file__).parent.parent
 SMALL = ("--config.epochs=40", "--config.map_num_neurons=50", "--config.map_num_rows=8", "--config.map_num_columns=5")
 # epochs of some milliseconds that are many enough to be met in the middle
 LONG = ("--config.epochs=1500", *SMALL[1:])
 
 
-def command(workdir, *arguments, config="configs/fig2.py:digits"):
-    return [sys.executable, "-m", "experiments.fig2", f"--config={config}", f"--workdir={workdir}", *arguments]
-
-
-def run(workdir, *arguments, config="configs/fig2.py:digits"):
-    return subprocess.run(
-        command(workdir, *arguments, config=config), cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
+command, run = functools.partial(processes.command, "fig2"), functools.partial(processes.run, "fig2")
 
 
 def history(workdir):
@@ -60,7 +56,7 @@ def long_run(tmp_path_factory):
 
 def test_work_directory_explains_itself(finished):
     workdir, result = finished
-    results = {"history.npz", "summary.json", "fig2.png", "fig2.pdf", "phase_map.npz"}
+    results = {"history.npz", "summary.json", "fig2.png", "fig2.pdf", "phase_map.npz", "kernels"}
     described = {"config.json", "provenance.json", "prediction.json", ".lock"}
     assert {path.name for path in workdir.iterdir()} == results | described
     arrays = history(workdir)
@@ -73,6 +69,19 @@ def test_work_directory_explains_itself(finished):
     assert (workdir / "fig2.pdf").read_bytes().startswith(b"%PDF")
     assert "predicted    measured" in result.stdout
     assert result.stdout.rstrip().endswith("fig2.png")
+
+
+def test_kept_kernels_are_those_of_their_epochs(finished):
+    workdir, _ = finished
+    j_squared = history(workdir)["j_squared"]
+    kernels = runs.read_kernels(workdir)
+    nearest = np.abs(j_squared - 1).argmin(1)
+    for name, epochs in (("epoch-1", [1, 1]), ("epoch-10", [10, 10]), ("edge", nearest)):
+        np.testing.assert_array_equal(kernels[name]["epoch"], epochs)
+        for member, epoch in enumerate(epochs):
+            measured = ec.order_parameters(jnp.asarray(kernels[name]["kernel"][member])).j_squared
+            np.testing.assert_allclose(measured, j_squared[member, epoch], rtol=1e-6)
+    assert kernels.keys() == {"epoch-1", "epoch-10", "edge"}  # 200 lies beyond this run's end
 
 
 def test_summary_has_prediction_and_measurement_under_the_same_names(finished):
@@ -103,17 +112,8 @@ def test_second_call_redraws_and_keeps_the_numbers(finished):
     assert (workdir / "history.npz").read_bytes() == before
 
 
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def steps(workdir):
-    """The complete checkpoints; one that is being written has a longer name."""
-    folder = workdir / "checkpoint"
-    return [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.exists() else []
+    return processes.steps(workdir / "checkpoint")
 
 
 def start(workdir, *arguments):

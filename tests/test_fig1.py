@@ -1,0 +1,112 @@
+import functools
+import json
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+
+from edgechaos.files import read_npz
+from experiments import fig1
+from tests import processes
+from tests.processes import ROOT, wait_for
+
+command, run = functools.partial(processes.command, "fig1"), functools.partial(processes.run, "fig1")
+SMALL = (
+    "--config.num_neurons=40",
+    "--config.num_columns=13",
+    "--config.num_rows=8",
+    "--config.num_iterations=40",
+    "--config.lyapunov_points=5",
+    "--config.lyapunov_iterations=64",
+)
+# some seconds of simulation, to be met in the middle
+LONG = ("--config.num_neurons=700", "--config.num_columns=61", *SMALL[2:], "--config.num_iterations=1000")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("finished")
+    result = run(workdir, *SMALL)
+    assert result.returncode == 0, result.stderr
+    return workdir, result
+
+
+def test_work_directory_explains_itself(finished):
+    workdir, result = finished
+    described = {"config.json", "provenance.json", ".lock", "summary.json"}
+    outcome = {"fig1.png", "fig1.pdf", "diagram.npz", "diagram-0.npz", "diagram-1.npz"}
+    assert {path.name for path in workdir.iterdir()} == described | outcome
+    arrays = read_npz(workdir / "diagram.npz")
+    assert (
+        arrays.keys() == fig1.MEANING.keys() == json.loads((workdir / "provenance.json").read_text())["arrays"].keys()
+    )
+    assert arrays["distance"].shape == (2, 8, 13)
+    assert arrays["exponent"].shape == (2, 3, 5)
+    assert (workdir / "fig1.png").read_bytes().startswith(b"\x89PNG")
+    assert (workdir / "fig1.pdf").read_bytes().startswith(b"%PDF")
+    assert result.stdout.rstrip().endswith("fig1.png")
+
+
+def test_summary_compares_simulation_with_theory(finished):
+    summary = json.loads((finished[0] / "summary.json").read_text())
+    assert summary["predicted"].keys() == summary["measured"].keys() == summary["meaning"].keys()
+    assert 0.7 < summary["measured"]["agreement_away_from_edge"] <= 1
+    assert summary["predicted"]["boundary_j_at_0"] == pytest.approx(1)
+    assert len(summary["members"]["agreement"]) == 2
+
+
+def test_second_call_redraws(finished):
+    workdir, _ = finished
+    before = (workdir / "diagram.npz").read_bytes()
+    (workdir / "fig1.png").unlink()
+    assert run(workdir, *SMALL).returncode == 0
+    assert (workdir / "fig1.png").exists()
+    assert (workdir / "diagram.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_simulation_resumes_with_the_same_bits(tmp_path, how):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    process = subprocess.Popen(
+        command(broken, *LONG, "--config.checkpoint_seconds=0.0"),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: process.poll() is not None or processes.steps(broken / "diagram-0"))
+    assert process.poll() is None, process.communicate()[1]
+    process.send_signal(how)
+    _, messages = process.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert "the same command goes on" in messages
+        assert "Traceback" not in messages
+    assert processes.steps(broken / "diagram-0")
+    for workdir in (broken, whole):
+        assert run(workdir, *LONG).returncode == 0
+    one, other = read_npz(whole / "diagram.npz"), read_npz(broken / "diagram.npz")
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+    assert not (broken / "diagram-0").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.j0_over_j_to=-2.0"], "j0_over_j_to = -2.0: must be above j0_over_j_from = -1.0"),
+        (["--config.num_neurons=100000"], "raise memory_gib = 4"),
+        (["--config.num_iterations=5"], "num_iterations = 5: must be an integer >= 10"),
+        (["--config.perturbation_std=0.0"], "perturbation_std = 0.0: must be > 0"),
+        (["--config.num_neuron=5"], "'num_neuron' does not exist; did you mean 'num_neurons'?"),
+        (["--config.activation=tan"], "activation = 'tan': must be one of tanh, relu, erf; did you mean 'tanh'?"),
+        (["--config.inverse_j_to=0.01"], "inverse_j_to = 0.01: must be at least num_rows / 1000"),
+    ],
+)
+def test_bad_command_line_is_one_clear_error(tmp_path, arguments, message):
+    result = run(tmp_path / "run", *arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not any(tmp_path.rglob("*.npz"))
