@@ -39,5 +39,5 @@ def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
     """Returns the config of one variant."""
     config = training_fields()
     config.update(epochs=200, fig2_workdir="runs/fig2-paper", num_iterations=50, perturbation_std=1e-4)
-    config.update(num_perturbations=16, lyapunov_iterations=500)
+    config.update(late_iterations=500, num_perturbations=16, lyapunov_iterations=500)
     return choose(variant, VARIANTS, config)

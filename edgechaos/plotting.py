@@ -178,32 +178,39 @@ def exponents(
 
 
 _KERNEL_COLORS = ("#56B4E9", TRAIN, "#CC79A7", TEST, MARK, "#E69F00")
-_LEAST_DISTANCE = 1e-30  # a smaller one is drawn there
+_LEAST_DISTANCE = 1e-20  # a smaller one is not drawn
 
 
-def distance_limits(distance: Float[np.ndarray, "..."], predicted: Float[np.ndarray, "..."]) -> tuple[float, float]:
-    """Common limits of log10(distance) that hold all of it, and the predictions."""
-    logarithm = np.log10(np.maximum(distance, _LEAST_DISTANCE))
-    largest = max(logarithm.max(), np.log10(max(predicted.max(), _LEAST_DISTANCE)))
-    return float(np.floor(logarithm.min())), float(np.ceil(largest + 0.2))
+def distance_limits(*distances: Float[np.ndarray, "..."]) -> tuple[float, float]:
+    """Common limits of log10(distance); distances of 0, and those that fell below 1e-20, are left to the left."""
+    shown = [np.log10(values[values > _LEAST_DISTANCE]) for values in distances]
+    kept = np.concatenate([values.ravel() for values in shown])
+    return float(np.floor(kept.min())), float(np.ceil(kept.max() + 0.2))
 
 
 def distances(
     axes: Axes,
     distance: Float[np.ndarray, "kernels members images"],
+    late: Float[np.ndarray, "kernels members images perturbations"],
     predicted: Float[np.ndarray, "kernels members"],
     labels: Sequence[str],
     limits: tuple[float, float],
 ) -> None:
-    """Distributions of log10 |x - x'| over the images, one per kernel, with the mean-field predictions as lines."""
+    """Distributions of log10 |x - x'| over the images, one per kernel: filled, later as outlines, theory as lines."""
     bins = np.linspace(*limits, 121).tolist()
-    for values, expected, label, color in zip(distance, predicted, labels, _KERNEL_COLORS, strict=False):
-        logarithm = np.log10(np.maximum(values.ravel(), _LEAST_DISTANCE))
-        axes.hist(logarithm, bins, density=True, histtype="stepfilled", color=color, alpha=0.6, label=label)
+    rows = zip(distance, late, predicted, labels, _KERNEL_COLORS, strict=False)
+    for values, later, expected, label, color in rows:
+        axes.hist(_shown(values), bins, density=True, histtype="stepfilled", color=color, alpha=0.6, label=label)
+        axes.hist(_shown(later), bins, density=True, histtype="step", color=color)
         if expected.mean() > 0:
             axes.axvline(np.log10(expected.mean()), color=color, linestyle="--", linewidth=1.2)
     axes.set(xlabel="$\\log_{10} |x - x'|$ (dashed: mean-field theory)", ylabel="density", xlim=limits, yscale="log")
     axes.set_ylim(top=50 * axes.get_ylim()[1])  # room for a legend
+
+
+def _shown(distance: Float[np.ndarray, "..."]) -> Float[np.ndarray, "values"]:
+    """log10 of the distances that are drawn."""
+    return np.log10(distance[distance > _LEAST_DISTANCE])
 
 
 def against_j(

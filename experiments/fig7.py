@@ -31,6 +31,7 @@ FIELDS = {
     ),
     "num_iterations": config_fields.integer(1, "after which the distance is taken"),
     "perturbation_std": config_fields.real(lambda value: value > 0, "> 0", "of x' - x, for each component"),
+    "late_iterations": config_fields.integer(1, "after which a second distance is taken, of 64 images"),
     "num_perturbations": config_fields.integer(2, "of each of 256 images, for the analysis of variance"),
     "lyapunov_iterations": config_fields.integer(64, "that an exponent is averaged over"),
 }
@@ -40,9 +41,11 @@ MEANING = {
     "j0": "[kernel, member] J0",
     "j": "[kernel, member] J",
     "distance": "[kernel, control, member, image] |x - x'|; control 0: the kernel, 1: its entries shuffled",
+    "late_distance": "[kernel, control, member, image, perturbation] the same after late_iterations",
     "exponent": "[kernel, control, member] largest Lyapunov exponent, mean over 16 images",
     "jacobian_norm": "[kernel, control, member] Eq. 1's left-hand side, mean over 16 images",
     "input_share": "[kernel, control, member] share of the variance of ln(distance) that the image accounts for",
+    "late_input_share": "[kernel, control, member] the same after late_iterations",
     "f_ratio": "[kernel, control, member] variance of the images' means over what perturbations give them",
     "over_inputs": "[kernel, control, member] standard deviation of ln(distance) over images",
     "over_perturbations": "[kernel, control, member] the same over perturbations of one image",
@@ -53,11 +56,14 @@ MEANING = {
 NUMBERS = {
     "distance": "median |x - x'| over the test images",
     "shuffled_distance": "the same after shuffling the kernel's entries",
+    "late_distance": "the same as distance after late_iterations",
+    "shuffled_late_distance": "the same as shuffled_distance after late_iterations",
     "exponent": "largest Lyapunov exponent per iteration",
     "shuffled_exponent": "the same after shuffling",
     "jacobian_norm": "Eq. 1's left-hand side at the mean asymptotic state; predicted: sqrt(chi)",
     "shuffled_jacobian_norm": "the same after shuffling",
     "input_share": "share of the variance of ln(distance) that the image accounts for; 0: a property of the weights",
+    "late_input_share": "the same after late_iterations",
     "j": "J of the kernel",
     "epoch": "epochs behind the kernel",
 }
@@ -65,6 +71,7 @@ NUMBERS = {
 _OTHER = {"epochs", "keep_kernels_at", "constant_d", *config_fields.INCIDENTAL}
 _TRAINING = config_fields.TRAINING_FIELDS.keys() - _OTHER
 _NUM_IMAGES = 256
+_NUM_LATE = 64
 _NUM_STATES = 16
 
 
@@ -122,15 +129,18 @@ def measure(
         def step(x: jax.Array) -> jax.Array:
             return ec.hidden_map(kernel, x, phi)
 
-        def distance(x0: jax.Array, key: jax.Array) -> jax.Array:
-            arguments = config["num_iterations"], config["perturbation_std"], phi
+        def distance(x0: jax.Array, key: jax.Array, num_iterations: int) -> jax.Array:
+            arguments = num_iterations, config["perturbation_std"], phi
             return asymptotics.asymptotic_distance(kernel, x0, key, *arguments)
 
         states = images[:_NUM_STATES]
-        spread = asymptotics.spread(distance(few, keys[1]))
+        spread = asymptotics.spread(distance(few, keys[1], config["num_iterations"]))
+        late = distance(few[:_NUM_LATE], keys[1], config["late_iterations"])
         settled = asymptotics.mean_state(kernel, states, length, length, phi)
         return {
-            "distance": distance(images, keys[0]),
+            "distance": distance(images, keys[0], config["num_iterations"]),
+            "late_distance": late,
+            "late_input_share": asymptotics.spread(late).input_share,
             "exponent": ec.lyapunov_exponent(step, states, keys[2], length, length).exponent.mean(),
             "jacobian_norm": ec.jacobian_norm(step, settled).mean(),
             "input_share": spread.input_share,
@@ -167,11 +177,14 @@ def compare(arrays: dict[str, np.ndarray]) -> tuple[dict[str, float], dict[str, 
     for index, label in enumerate(arrays["label"]):
         numbers = {"epoch": (np.nan, arrays["epoch"][index]), "j": (np.nan, arrays["j"][index])}
         for control, prefix in enumerate(("", "shuffled_")):
-            median = np.median(arrays["distance"][index, control], axis=-1)
-            numbers[f"{prefix}distance"] = arrays["predicted_distance"][index].mean(), median
+            expected = arrays["predicted_distance"][index].mean()
+            numbers[f"{prefix}distance"] = expected, np.median(arrays["distance"][index, control], axis=-1)
+            late = np.median(arrays["late_distance"][index, control], axis=(-2, -1))
+            numbers[f"{prefix}late_distance"] = expected, late
             for name, theory in (("exponent", "predicted_exponent"), ("jacobian_norm", "predicted_norm")):
                 numbers[prefix + name] = arrays[theory][index].mean(), arrays[name][index, control]
-        numbers["input_share"] = 0.0, arrays["input_share"][index, 0]
+        for name in ("input_share", "late_input_share"):
+            numbers[name] = 0.0, arrays[name][index, 0]
         predicted |= {f"{name}_at_{label}": float(pair[0]) for name, pair in numbers.items()}
         measured |= {f"{name}_at_{label}": pair[1] for name, pair in numbers.items()}
     return predicted, measured
@@ -181,7 +194,7 @@ def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
     numbers = f"$\\eta$ {config['learning_rate']:g}, $\\alpha$ {config['momentum']:g}, B {config['batch_size']}"
     seeds = f"{config['num_seeds']} seed{'s' if config['num_seeds'] > 1 else ''}"
-    distance = f"distance after {config['num_iterations']} iterations"
+    distance = f"distance after {config['num_iterations']} iterations (outlines: {config['late_iterations']})"
     return f"{config['dataset']}, {config['activation']}: {numbers}, {distance}, {seeds}"
 
 
@@ -192,9 +205,10 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
         f"{'nearest to J = 1, ' if label == 'edge' else ''}epoch {epoch.mean():g}, J = {j.mean():.2f}"
         for label, epoch, j in zip(arrays["label"], arrays["epoch"], arrays["j"], strict=True)
     ]
-    limits = plotting.distance_limits(arrays["distance"], arrays["predicted_distance"])
+    limits = plotting.distance_limits(arrays["distance"], arrays["late_distance"], arrays["predicted_distance"])
     for axes, index, letter, name in ((trained, 0, "a", "trained kernels"), (control, 1, "b", "entries shuffled")):
-        plotting.distances(axes, arrays["distance"][:, index], arrays["predicted_distance"], labels, limits)
+        early, late = (arrays[f"{prefix}distance"][:, index] for prefix in ("", "late_"))
+        plotting.distances(axes, early, late, arrays["predicted_distance"], labels, limits)
         axes.set_title(f"({letter}) asymptotic distances, {name}")
     trained.legend(loc="upper left")
 

@@ -14,6 +14,7 @@ SMALL = (
     "--config.keep_kernels_at=(1,5)",
     "--config.lyapunov_iterations=64",
     "--config.num_perturbations=3",
+    "--config.late_iterations=80",
 )
 
 
