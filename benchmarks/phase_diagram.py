@@ -1,7 +1,7 @@
 """Times the phase diagram of Fig. 1b beside a plain NumPy loop over cells with a fresh matrix each.
 
-The NumPy loop runs a sample of cells, evenly spaced over the diagram; ours runs all of them, as `experiments.fig1` does.
-Both have equal N and iterations. "rate" is the share of the rate of one large float32 square product, measured
+The NumPy loop runs a sample of cells, evenly spaced over the diagram; ours runs all of them, as `experiments.fig1`
+does. Both have equal N and iterations. "rate" is the share of the rate of one large float32 square product, measured
 right before, that the iterations done (4 N^2 operations each) reach.
 
     python -m benchmarks.phase_diagram [--rounds=3] [--output=FILE.json]
