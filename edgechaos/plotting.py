@@ -201,7 +201,8 @@ def distances(
     rows = zip(distance, late, predicted, labels, _KERNEL_COLORS, strict=False)
     for values, later, expected, label, color in rows:
         axes.hist(_shown(values), bins, density=True, histtype="stepfilled", color=color, alpha=0.6, label=label)
-        axes.hist(_shown(later), bins, density=True, histtype="step", color=color)
+        if len(_shown(later)):
+            axes.hist(_shown(later), bins, density=True, histtype="step", color=color)
         if expected.mean() > 0:
             axes.axvline(np.log10(expected.mean()), color=color, linestyle="--", linewidth=1.2)
     axes.set(xlabel="$\\log_{10} |x - x'|$ (dashed: mean-field theory)", ylabel="density", xlim=limits, yscale="log")

@@ -10,20 +10,28 @@ import pytest
 
 from edgechaos import analysis
 from edgechaos.files import read_npz
-from experiments import fig2
+from experiments import fig1, fig2, fig7
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def test_library_example_runs_from_an_empty_folder(tmp_path):
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    result = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True)
+def run_example(index, folder):
+    example = re.findall(r"```python\n(.*?)```", README, re.S)[index]
+    result = subprocess.run([sys.executable, "-c", example], cwd=folder, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    ordered, edge, epochs = result.stdout.split()
+    return result.stdout
+
+
+def test_library_example_runs_from_an_empty_folder(tmp_path):
+    ordered, edge, epochs = run_example(0, tmp_path).split()
     assert ordered == "True"
     assert float(edge) == 1
     assert float(epochs) == pytest.approx(55, abs=1)
+
+
+def test_order_or_chaos_in_three_lines(tmp_path):
+    assert "state='chaotic'" in run_example(1, tmp_path)
 
 
 def paper_index():
@@ -50,7 +58,7 @@ def test_every_config_field_is_in_the_table():
     listed = set(
         re.findall(r"`(\w+)`", "\n".join(row.split("|")[1] for row in section.splitlines() if row.startswith("|")))
     )
-    assert listed == fig2.FIELDS.keys()
+    assert listed == fig1.FIELDS.keys() | fig2.FIELDS.keys() | fig7.FIELDS.keys()
 
 
 def test_make_targets_exist():
@@ -59,19 +67,23 @@ def test_make_targets_exist():
         assert re.search(rf"^{target}:", makefile, re.M), target
 
 
-def test_quoted_results_are_those_committed():
-    """Every row of the table of results quotes results/fig2/summary.json."""
-    summary = json.loads((ROOT / "results" / "fig2" / "summary.json").read_text())
-    section = README.partition("## What was measured")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| .*?`(\w+)` \| (\S+) \| (\S+) \|", section, re.M)
-    assert len(rows) >= 8
-    for name, measured, predicted in rows:
-        for quoted, value in ((measured, summary["measured"][name]), (predicted, summary["predicted"][name])):
+@pytest.mark.parametrize("figure", ["fig1", "fig2", "fig7"])
+def test_quoted_results_are_those_committed(figure):
+    """Every row of the figure's table quotes results/FIGURE/summary.json."""
+    summary = json.loads((ROOT / "results" / figure / "summary.json").read_text())
+    section = README.partition(f"### Fig. {figure[-1]}:")[2].partition("\n##")[0]
+    rows = re.findall(r"^\| .*?`([\w.-]+)` \| (\S+)(?: ± (\S+))? \| (\S+) \|", section, re.M)
+    assert len(rows) >= 6
+    for name, measured, spread, predicted in rows:
+        pairs = [(measured, summary["measured"][name]), (predicted, summary["predicted"][name])]
+        if spread:
+            pairs.append((spread, summary["standard_deviation_over_seeds"][name]))
+        for quoted, value in pairs:
             if quoted == "-":
                 assert value is None
             else:
-                digits = len(quoted.replace(".", "").lstrip("0"))
-                assert float(quoted) == pytest.approx(float(f"{value:.{digits}g}"), rel=1e-6), (name, quoted, value)
+                digits = len(quoted.partition("e")[0].replace(".", "").lstrip("-0"))
+                assert float(quoted) == pytest.approx(float(f"{value:.{max(digits, 1)}g}"), rel=1e-6), name
 
 
 def rows_of_epoch_benchmark():
