@@ -1,10 +1,10 @@
 """Times the phase diagram of Fig. 1b beside a plain NumPy loop over cells with a fresh matrix each.
 
-The NumPy loop runs a sample of cells, evenly spaced over the diagram; ours runs all of them, as `experiments.fig1`
-does. Both have equal N and iterations. "rate" is the share of the rate of one large float32 square product, measured
-right before, that the iterations done (4 N^2 operations each) reach.
+At N = 1,000 ours runs all 15,100 cells, at N = 10,000 a sample of 512; NumPy, in a process of its own, runs a few. All
+samples are evenly spaced over the diagram, and everybody is asked for 500 iterations. "rate" is the share of the rate of
+one large float32 square product, measured right before, that the iterations done (4 N^2 operations each) reach.
 
-    python -m benchmarks.phase_diagram [--rounds=3] [--output=FILE.json]
+    python -m benchmarks.phase_diagram [--rounds=3] [--sizes=1000,10000] [--output=FILE.json]
 """
 
 import argparse
@@ -15,36 +15,30 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.epoch import statistics, versions
-from edgechaos import cost, runs
-from edgechaos.phase_diagram import GIB, Settled, cells_of, draw_disorder, settle
 
 COLUMNS = np.linspace(-1, 2, 151, dtype=np.float32)
 ROWS = (np.arange(1, 101) / 50).astype(np.float32)
-SIZE, ITERATIONS, SAMPLE = 1_000, 500, 12
-LARGE_SIZE, LARGE_ITERATIONS = 10_000, 20
-MEMORY = f"""
+ITERATIONS = 500
+CELLS = {1_000: (15_100, 12), 10_000: (512, 3)}  # N: how many of ours, and of NumPy's
+MEMORY = """
 import jax, numpy as np, edgechaos as ec
 columns, rows = np.linspace(-1, 2, 64, dtype=np.float32), np.linspace(0.2, 0.5, 8, dtype=np.float32)
-ec.phase_diagram(jax.random.key(0), columns, rows, {LARGE_SIZE}, {LARGE_ITERATIONS}).block_until_ready()
+ec.phase_diagram(jax.random.key(0), columns, rows, 10_000, 20).block_until_ready()
 """
 
 
-def timed(function: Callable[[], object]) -> tuple[float, object]:
-    """Seconds and result of one call."""
-    begin = time.perf_counter()
-    result = jax.block_until_ready(function())
-    return time.perf_counter() - begin, result
+def sample(number: int) -> list[tuple[float, float]]:
+    """(J0/J, 1/J) of cells evenly spaced over the diagram."""
+    places = np.linspace(0, len(COLUMNS) * len(ROWS) - 1, number).astype(int)
+    return [(float(COLUMNS[place % len(COLUMNS)]), float(ROWS[place // len(COLUMNS)])) for place in places]
 
 
-def numpy_cell(j0_over_j: float, inverse_j: float, num_neurons: int, num_iterations: int) -> float:
+def numpy_cell(j0_over_j: float, inverse_j: float, num_neurons: int) -> float:
     """One cell as one would write it: a fresh dense matrix, two copies, matrix times vector."""
     rng = np.random.default_rng()
     j = 1 / inverse_j
@@ -52,57 +46,83 @@ def numpy_cell(j0_over_j: float, inverse_j: float, num_neurons: int, num_iterati
     x = rng.normal(size=num_neurons)
     twin = x + 1e-4 * rng.normal(size=num_neurons)
     distances = []
-    for _ in range(num_iterations):
+    for _ in range(ITERATIONS):
         x, twin = np.tanh(kernel @ x), np.tanh(kernel @ twin)
         distances.append(np.linalg.norm(x - twin))
-    return float(np.mean(distances[-num_iterations // 5 :]))
+    return float(np.mean(distances[-ITERATIONS // 5 :]))
 
 
-def one_round() -> dict[str, float]:
-    """All timings once, in turn."""
+def numpy_seconds(num_neurons: int) -> float:
+    """Seconds per cell, in a process whose OpenBLAS chooses its kernels itself."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+    command = [sys.executable, "-m", "benchmarks.phase_diagram", f"--worker={num_neurons}"]
+    return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+
+
+def work(num_neurons: int) -> None:
+    """The NumPy process: prints its seconds per cell."""
+    places = sample(CELLS[num_neurons][1])
+    begin = time.perf_counter()
+    for place in places:
+        numpy_cell(*place, num_neurons)
+    print((time.perf_counter() - begin) / len(places))
+
+
+def one_round(num_neurons: int) -> dict[str, float]:
+    """All timings of one size, in turn."""
+    import jax
+    import jax.numpy as jnp
+
+    from edgechaos import cost
+    from edgechaos.phase_diagram import draw_disorder, settle
+
     rate = cost.matrix_product_rate(4096)
-    cells = np.linspace(0, len(COLUMNS) * len(ROWS) - 1, SAMPLE).astype(int)
-    places = [(float(COLUMNS[cell % len(COLUMNS)]), float(ROWS[cell // len(COLUMNS)])) for cell in cells]
-    looped, _ = timed(lambda: [numpy_cell(*place, SIZE, ITERATIONS) for place in places])
-    disorder = draw_disorder(jax.random.key(0), SIZE)
-    j0, j = cells_of(jnp.asarray(COLUMNS), jnp.asarray(ROWS))
-    seconds, settled = timed(lambda: _settle(disorder, j0, j))
-    assert isinstance(settled, Settled)
-    iterations = float(settled.iterations.sum())
-    large, _ = timed(lambda: numpy_cell(0.0, 0.5, LARGE_SIZE, LARGE_ITERATIONS))
+    theirs = numpy_seconds(num_neurons)
+    ratios, inverse = (jnp.array(axis, jnp.float32) for axis in zip(*sample(CELLS[num_neurons][0]), strict=True))
+    disorder = draw_disorder(jax.random.key(0), num_neurons)
+    run = jax.jit(settle, static_argnums=3).lower(disorder, ratios / inverse, 1 / inverse, ITERATIONS).compile()
+    begin = time.perf_counter()
+    settled = jax.block_until_ready(run(disorder, ratios / inverse, 1 / inverse))
+    seconds = time.perf_counter() - begin
+    iterations, cells = float(settled.iterations.sum()), len(ratios)
     return {
-        "numpy, ms per cell": 1e3 * looped / SAMPLE,
-        "edgechaos, ms per cell": 1e3 * seconds / len(j),
-        "edgechaos, ms per 500 iterations of a cell": 1e3 * seconds / iterations * ITERATIONS,
-        "edgechaos, seconds of the whole diagram": seconds,
-        "numpy / edgechaos, per cell": looped / SAMPLE * len(j) / seconds,
-        "numpy / edgechaos, per iteration": looped / SAMPLE / ITERATIONS * iterations / seconds,
-        "share of the large-product rate": 4 * SIZE**2 * iterations / seconds / rate,
-        f"numpy, seconds of a cell at N = {LARGE_SIZE:,}, {LARGE_ITERATIONS} iterations": large,
+        "numpy, ms per cell": 1e3 * theirs,
+        "edgechaos, ms per cell": 1e3 * seconds / cells,
+        "mean iterations of a cell": iterations / cells,
+        "numpy / edgechaos, per cell": theirs * cells / seconds,
+        "numpy / edgechaos, per iteration": theirs / ITERATIONS * iterations / seconds,
+        "share of the large-product rate": 4 * num_neurons**2 * iterations / seconds / rate,
     }
 
 
-_settle = jax.jit(lambda disorder, j0, j: settle(disorder, j0, j, ITERATIONS))
-
-
 def peak_memory() -> float:
-    """Largest resident memory, in GiB, of a process that draws 512 cells at N = 10,000 with the default budget."""
+    """Largest resident memory, in GiB, of a process with 512 cells at N = 10,000 and the default budget."""
     subprocess.run([sys.executable, "-c", MEMORY], check=True)
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / GIB
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.phase_diagram", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds (default %(default)s)")
+    parser.add_argument("--sizes", default="1000,10000", help="comma-separated, of %(default)s")
     parser.add_argument("--output", type=Path, help="JSON file to write")
+    parser.add_argument("--worker", type=int, choices=CELLS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.worker:
+        work(arguments.worker)
+        return
+    from edgechaos import runs
+
     memory = peak_memory()
-    one_round()  # warms up
-    rounds = [one_round() for _ in range(arguments.rounds)]
-    numbers = {name: statistics([row[name] for row in rounds]) for name in rounds[0]}
+    sizes = {int(size): [one_round(int(size)) for _ in range(arguments.rounds)] for size in arguments.sizes.split(",")}
+    numbers = {
+        f"N = {size:,}": {name: statistics([row[name] for row in rounds]) for name in rounds[0]}
+        for size, rounds in sizes.items()
+    }
     content = {
-        "benchmark": f"Fig. 1b: 151 x 100 cells, N = {SIZE:,}, {ITERATIONS} iterations; NumPy on {SAMPLE} of the cells",
+        "benchmark": "Fig. 1b, 500 iterations; N: cells of ours, cells of NumPy's",
+        "cells": {f"N = {size:,}": CELLS[size] for size in sizes},
         "date": datetime.date.today().isoformat(),
         "processor": runs.processor(),
         "cores": os.cpu_count(),
@@ -111,8 +131,9 @@ def main() -> None:
         "numbers": numbers,
     }
     print(f"peak memory at N = 10,000: {memory:.2f} GiB")
-    for name, row in numbers.items():
-        print(f"{name:68} {row['median']:9.3f}   [{row['least']:.3f}, {row['most']:.3f}]")
+    for size, rows in numbers.items():
+        for name, row in rows.items():
+            print(f"{size:12} {name:34} {row['median']:9.3f}   [{row['least']:.3f}, {row['most']:.3f}]")
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(json.dumps(content, indent=2) + "\n")
