@@ -30,6 +30,7 @@ from edgechaos.order import OrderParameters, order_parameter_errors, order_param
 from edgechaos.phase_diagram import phase_diagram
 from edgechaos.scaling import (
     LinearFit,
+    ScalingVerdict,
     Setting,
     convert_weight_decay,
     epochs_to,
@@ -38,6 +39,7 @@ from edgechaos.scaling import (
     j_squared_after,
     relaxation_rate,
     scale_factor,
+    scaling_verdict,
     weight_decay_at_edge,
 )
 from edgechaos.training import Hyperparameters, Spec, make_train
@@ -49,6 +51,7 @@ __all__ = [
     "LinearFit",
     "Lyapunov",
     "OrderParameters",
+    "ScalingVerdict",
     "Setting",
     "Spec",
     "Verdict",
@@ -76,6 +79,7 @@ __all__ = [
     "predicted_exponent",
     "relaxation_rate",
     "scale_factor",
+    "scaling_verdict",
     "sgd",
     "twin_trajectories",
     "weight_decay_at_edge",

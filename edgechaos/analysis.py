@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from edgechaos import scaling
 
@@ -108,7 +108,7 @@ def _measure_member(history: Mapping[str, np.ndarray], member: int, num_samples:
         "best_test_accuracy": np.nanmax(test_accuracy),
         "final_test_accuracy": test_accuracy[last],
         "final_j_squared": j_squared[last],
-        "seconds": float(history["seconds"]) / len(history["seed"]),
+        "seconds": float(history["seconds"][member]),
     }
 
 
@@ -164,3 +164,21 @@ def table(columns: Mapping[str, Mapping[str, float]], names: Iterable[str] = MEA
                 f"{name:28}" + "".join(f"{cell:12.5g}" if np.isfinite(cell) else f"{'-':>12}" for cell in cells)
             )
     return "\n".join(lines)
+
+
+def scale_factors(history: Mapping[str, np.ndarray]) -> Float[np.ndarray, "members"]:
+    """eta / ((1 - alpha) B) of each member."""
+    return np.asarray(scaling.scale_factor(history["learning_rate"], history["momentum"], history["batch_size"]))
+
+
+def seeds_of(
+    history: Mapping[str, np.ndarray], values: Shaped[np.ndarray, "members"]
+) -> Shaped[np.ndarray, "runs seeds"]:
+    """Values of the members [run, seed]: the seed is the axis of a sweep that runs fastest."""
+    return values.reshape(-1, len(np.unique(history["seed"])))
+
+
+def verdicts(history: Mapping[str, np.ndarray], slope: Float[np.ndarray, "members"]) -> list[scaling.ScalingVerdict]:
+    """Whether the runs of each seed follow Eq. 5."""
+    scales, slopes = (seeds_of(history, values) for values in (scale_factors(history), slope))
+    return [scaling.scaling_verdict(slopes[:, seed], scales[:, seed]) for seed in range(slopes.shape[1])]

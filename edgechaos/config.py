@@ -11,6 +11,8 @@ from edgechaos.activations import ACTIVATIONS
 from edgechaos.data import DATASETS
 from edgechaos.errors import UserError
 from edgechaos.optim import MODES
+from edgechaos.sweep import AXES, combinations
+from edgechaos.sweep import MODES as SWEEP_MODES
 
 
 class Field(NamedTuple):
@@ -68,6 +70,8 @@ TRAINING_FIELDS: dict[str, Field] = {
     "init_j": real(lambda value: value >= 0, ">= 0", "J of the initial hidden kernel"),
     "epochs": integer(1, "passes over the training set"),
     "constant_d": real(lambda value: value >= 0, ">= 0, 0 for unknown", "D of Eq. 5 behind the printed prediction"),
+    "sweep": Field(dict, lambda value: True, "fields with tuples of values", "what members differ in, beside the seed"),
+    "sweep_mode": one_of(SWEEP_MODES, "whether a sweep spans all combinations, or pairs its tuples"),
     "keep_kernels_at": epochs_tuple(
         "after which hidden kernels are kept, beside the one nearest to J = 1; () keeps none"
     ),
@@ -97,15 +101,43 @@ def validate(config: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str
     for name, field in fields.items():
         if name not in config:
             raise UserError(f"config field '{name}' is missing; it must be {field.allowed}")
-        value = config[name]
-        # bool is an int and int a number to Python; only the second is meant here
-        if isinstance(value, bool) or not isinstance(value, (int, float) if field.type is float else field.type):
-            raise UserError(f"{name} = {value!r}: must be {field.allowed}, not a {type(value).__name__}")
-        if not field.allows(value):
-            raise UserError(f"{name} = {value!r}: must be {field.allowed}{_nearest(value, field)}")
+        _validate_value(name, config[name], field)
+    if "sweep" in fields:
+        _validate_sweep(config, fields)
     if config["seed"] + config["num_seeds"] > _SEEDS:
         raise UserError(f"seed = {config['seed']}: must be in [0, {_SEEDS - config['num_seeds']}] with its num_seeds")
     return {name: field.type(config[name]) for name, field in fields.items()}
+
+
+def _validate_value(name: str, value: Any, field: Field) -> None:
+    """Checks one value against its field."""
+    # bool is an int and int a number to Python; only the second is meant here
+    if isinstance(value, bool) or not isinstance(value, (int, float) if field.type is float else field.type):
+        raise UserError(f"{name} = {value!r}: must be {field.allowed}, not a {type(value).__name__}")
+    if not field.allows(value):
+        raise UserError(f"{name} = {value!r}: must be {field.allowed}{_nearest(value, field)}")
+
+
+def _validate_sweep(config: Mapping[str, Any], fields: Mapping[str, Field]) -> None:
+    """Checks that a sweep's fields can be swept, its tuples fit each other, and every value is in range.
+
+    Raises:
+      UserError: names field and member.
+    """
+    for name, values in config["sweep"].items():
+        if name not in AXES:
+            near = difflib.get_close_matches(name, AXES, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise UserError(f"sweep.{name}: must be one of {', '.join(AXES)}{hint}")
+        if not isinstance(values, tuple) or not values:
+            raise UserError(f"sweep.{name} = {values!r}: must be a tuple of at least one value")
+    lengths = {name: len(values) for name, values in config["sweep"].items()}
+    if config["sweep_mode"] == "zip" and len(set(lengths.values())) > 1:
+        named = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise UserError(f"sweep_mode = 'zip': tuples must be of one length, but there are {named}")
+    for member, changes in enumerate(combinations(config)):
+        for name, value in changes.items():
+            _validate_value(f"member {member + 1}: sweep.{name}", value, fields[name])
 
 
 def unknown_field(name: str, fields: Iterable[str]) -> str:

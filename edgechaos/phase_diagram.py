@@ -14,11 +14,14 @@ from edgechaos import checks
 from edgechaos.activations import Activation, activation_function, difference
 
 GIB = 2**30
-_MOST_SLOTS = 256  # a wider product is no faster (benchmarks/phase_diagram.py)
+_MOST_SLOTS = {"cpu": 64}  # by platform: a wider product is no faster there (benchmarks/phase_diagram.py)
+_MOST_SLOTS_ELSEWHERE = 1024
 _ARRAYS_PER_SLOT = 12  # of N entries: x and the difference, their fields, products and temporaries
 _MATRICES = 4  # of N x N entries while the couplings are drawn
-_ZERO = 1e-8  # of the distance at the start
-_STEADY = 0.02  # relative change from a tenth of the iterations to the next
+_ZERO = 1e-5  # of the distance at the start
+_LOOKS = 20  # at the cells, in the course of the iterations
+_AVERAGED = _LOOKS // 5  # looks that the last fifth spans
+_STEADY_LOOKS, _STEADY = 3, 0.03  # within which relative range a distance must stay for how many looks
 _APART = 0.5  # of |x|^2 + |x'|^2, which is the squared distance of unrelated states of mean 0
 _LINEAR = 1e-4  # of the same: a squared distance below it may still grow
 _ESCAPED = 1e9
@@ -38,8 +41,8 @@ class Settled:
     """Outcome of the simulation in each cell.
 
     Attributes:
-      distance: mean |x - x'| over the last fifth of the iterations, or of those before the cell left; 0 if it fell
-        below 1e-8 of the distance at the start, infinite if the state grew beyond 1e9.
+      distance: mean |x - x'| over the last fifth of the iterations, or over the last three twentieths before the cell
+        left; 0 if it fell below 1e-5 of the distance at the start, infinite if the state grew beyond 1e9.
       iterations: after which the cell left, at most num_iterations.
       settled: whether it fell to 0, escaped, or was steady at the end at a distance that only chaos keeps up.
     """
@@ -58,7 +61,7 @@ class Queue:
       difference: x' - x [N, slots].
       cell: which cell a slot holds; the number of cells if none.
       iterations: of the cell in each slot.
-      distance: its mean over the tenth before; infinite at first.
+      recent: mean distance in the last looks, the latest last; infinite at first.
       waiting: the first cell that has not begun.
       outcome: of all cells; iterations are 0 for those that have not left.
     """
@@ -67,7 +70,7 @@ class Queue:
     difference: Float[Array, "N slots"]
     cell: Int[Array, "slots"]
     iterations: Int[Array, "slots"]
-    distance: Float[Array, "slots"]
+    recent: Float[Array, "looks slots"]
     waiting: Int[Array, ""]
     outcome: Settled
 
@@ -100,7 +103,7 @@ def start_queue(disorder: Disorder, num_cells: int, num_slots: int) -> Queue:
         apart,
         jnp.minimum(jnp.arange(num_slots), num_cells),
         jnp.zeros(num_slots, int),
-        jnp.full(num_slots, jnp.inf, dtype),
+        jnp.full((_AVERAGED, num_slots), jnp.inf, dtype),
         jnp.array(min(num_slots, num_cells)),
         outcome,
     )
@@ -114,7 +117,7 @@ def advance_queue(
     num_iterations: int,
     activation: Activation = "tanh",
 ) -> Queue:
-    """A tenth of `num_iterations` for the cells in the slots; those that are done give their slots to waiting ones.
+    """A twentieth of `num_iterations` for the cells in the slots; those that are done make room for waiting ones.
 
     The difference x' - x is carried beside x instead of a second copy, so that it is resolved down to 1e-19 in float32.
     An iteration is one product of Z with both. A cell is done when it has fallen to 0, has escaped, is steady with x
@@ -125,10 +128,10 @@ def advance_queue(
       disorder: Z, x and x' - x.
       j0: J0 of all cells.
       j: J > 0 of all cells.
-      num_iterations: at least 10, rounded down to a multiple of 10.
+      num_iterations: at least 20, rounded down to a multiple of 20.
       activation: phi.
     """
-    phi, tenth = activation_function(activation), num_iterations // 10
+    phi, length = activation_function(activation), num_iterations // _LOOKS
     num_slots = len(queue.cell)
     # a slot without a cell repeats the last one, and nothing is kept of it
     gain, shift = (values.at[queue.cell].get(mode="clip") for values in (j, j0))
@@ -140,17 +143,18 @@ def advance_queue(
         new = difference(phi, h, dh)
         return (phi(h), new), jnp.linalg.norm(new, axis=0)
 
-    (x, apart), distances = jax.lax.scan(iterate, (queue.x, queue.difference), length=tenth)
-    iterations, distance = queue.iterations + tenth, distances.mean(0)
-    size = jnp.linalg.norm(x, axis=0)
-    fraction = distance**2 / (size**2 + jnp.linalg.norm(x + apart, axis=0) ** 2)
+    (x, apart), distances = jax.lax.scan(iterate, (queue.x, queue.difference), length=length)
+    iterations, recent = queue.iterations + length, jnp.concatenate([queue.recent[1:], distances.mean(0)[None]])
+    size, latest = jnp.linalg.norm(x, axis=0), recent[-_STEADY_LOOKS:]
+    fraction = recent[-1] ** 2 / (size**2 + jnp.linalg.norm(x + apart, axis=0) ** 2)
     zero = distances[-1] < _ZERO * jnp.linalg.norm(disorder.perturbation)
-    escaped = ~(size < _ESCAPED) | ~jnp.isfinite(distance)
-    steady = jnp.abs(distance - queue.distance) <= _STEADY * distance
-    done = zero | escaped | steady & (fraction > _APART) | (iterations >= 10 * tenth)
+    escaped = ~(size < _ESCAPED) | ~jnp.isfinite(recent[-1])
+    steady = latest.max(0) - latest.min(0) <= _STEADY * latest.min(0)
+    finished = iterations >= _LOOKS * length
+    done = zero | escaped | steady & (fraction > _APART) | finished
 
     outcome = Settled(
-        jnp.where(escaped, jnp.inf, jnp.where(zero, 0.0, (queue.distance + distance) / 2)),
+        jnp.where(escaped, jnp.inf, jnp.where(zero, 0.0, jnp.where(finished, recent.mean(0), latest.mean(0)))),
         iterations,
         zero | escaped | steady & (fraction > _LINEAR),
     )
@@ -160,7 +164,7 @@ def advance_queue(
         jnp.where(done, disorder.perturbation[:, None], apart),
         jnp.where(done, jnp.minimum(queue.waiting + jnp.cumsum(done) - 1, len(j)), queue.cell),
         jnp.where(done, 0, iterations),
-        jnp.where(done, jnp.inf, distance),
+        jnp.where(done, jnp.inf, recent),
         jnp.minimum(queue.waiting + done.sum(), len(j)),
         jax.tree.map(lambda all_, new: all_.at[leaving].set(new, mode="drop"), queue.outcome, outcome),
     )
@@ -177,7 +181,7 @@ def settle(
     j: Float[Array, "cells"],
     num_iterations: int,
     activation: Activation = "tanh",
-    num_slots: int = _MOST_SLOTS,
+    num_slots: int = 64,
 ) -> Settled:
     """Iterates x <- phi(J Z x / sqrt(N) + J0 mean(x)) and x' - x until every cell is done, see `advance_queue`."""
     return jax.lax.while_loop(
@@ -222,7 +226,7 @@ def slots_at_once(num_neurons: int, memory_budget: int = 4 * GIB, itemsize: int 
             f"num_neurons = {num_neurons}: the couplings need {matrix / GIB:.3g} GiB while they are drawn, the memory "
             f"budget is {memory_budget / GIB:.3g} GiB"
         )
-    return min(slots, _MOST_SLOTS)
+    return min(slots, _MOST_SLOTS.get(jax.default_backend(), _MOST_SLOTS_ELSEWHERE))
 
 
 def cells_of(
@@ -255,15 +259,15 @@ def phase_diagram(
       j0_over_j: J0/J of the columns; its type, float32 or float64, is that of the simulation.
       inverse_j: 1/J in [0.001, infinity) of the rows.
       num_neurons: N >= 2.
-      num_iterations: at least 10, and rounded down to a multiple of 10; the distance is averaged over the last fifth.
-        A cell that has settled before leaves with the average of that time.
+      num_iterations: at least 20, and rounded down to a multiple of 20; the distance is averaged over the last fifth.
+        A cell that has settled before leaves with the average over three twentieths.
       perturbation_std: of x' - x at the start, for each component.
       activation: phi.
       independent: draws disorder of its own for each cell; many times slower, since it is a product with a vector.
       memory_budget: bytes.
 
     Returns:
-      The distance, between 0 (order; below 1e-8 of the distance at the start) and about sqrt(2 N).
+      The distance, between 0 (order; below 1e-5 of the distance at the start) and about sqrt(2 N).
 
     Raises:
       ValueError: an argument out of range, or N too large for the memory budget.
@@ -271,7 +275,7 @@ def phase_diagram(
     Source: Fig. 1b and its caption.
     """
     checks.require_at_least("num_neurons", num_neurons, 2)
-    checks.require_at_least("num_iterations", num_iterations, 10)
+    checks.require_at_least("num_iterations", num_iterations, 20)
     checks.require_finite("j0_over_j", j0_over_j)
     checks.require("inverse_j", inverse_j, lambda entries: entries >= 1e-3, ">= 0.001")
     checks.require_positive("perturbation_std", perturbation_std)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from edgechaos.files import atomic_write
 
@@ -226,3 +226,26 @@ def against_j(
         error = values.std(1, ddof=1) if values.shape[1] > 1 else None
         axes.errorbar(j, values.mean(1), error, fmt=marker, color=color, markersize=5, label=label)
     axes.set(xlabel="$J$ of the kernel")
+
+
+def scaling(
+    above: Axes,
+    below: Axes,
+    x: Float[np.ndarray, "runs"],
+    slope: Float[np.ndarray, "runs seeds"],
+    predicted: Float[np.ndarray, "runs"],
+) -> None:
+    """Slope A against a hyperparameter as it enters Eq. 5, with that line, and relative residuals below."""
+    mean = slope.mean(1)
+    error = slope.std(1, ddof=1) if slope.shape[1] > 1 else None
+    above.plot(x, predicted, color=PREDICTION, label="Eq. 5")
+    above.errorbar(x, mean, error, fmt="o", color=TRAIN, markersize=3.5, label="measured")
+    above.set(ylabel="$A$ per epoch", xscale="log", yscale="log")
+    above.tick_params(labelbottom=False)
+    above.legend()
+    below.axhline(0, color=PREDICTION, linewidth=1)
+    below.errorbar(
+        x, mean / predicted - 1, None if error is None else error / predicted, fmt="o", color=TRAIN, markersize=3.5
+    )
+    below.set(ylabel="residual", xscale="log")
+    below.yaxis.set_major_formatter(PercentFormatter(1.0))

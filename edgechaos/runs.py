@@ -100,16 +100,27 @@ def _jsonable(value: Any) -> Any:
     return value
 
 
-def write_kernels(
-    directory: Path, name: str, kernel: Float[np.ndarray, "members N N"], epoch: Int[np.ndarray, "members"]
+def keep_kernels(
+    directory: Path,
+    name: str,
+    kernels: Float[np.ndarray, "some N N"],
+    epoch: int,
+    members: Int[np.ndarray, "some"],
+    num_members: int,
 ) -> None:
-    """Keeps hidden kernels as kernels/NAME.npz of a work directory."""
-    (directory / "kernels").mkdir(exist_ok=True)
-    write_npz(directory / "kernels" / f"{name}.npz", {"kernel": kernel, "epoch": epoch})
+    """Keeps hidden kernels of some members in kernels/NAME.npz of a work directory, beside those of the others."""
+    path = directory / "kernels" / f"{name}.npz"
+    path.parent.mkdir(exist_ok=True)
+    shape = num_members, *kernels.shape[1:]
+    kept = {"kernel": np.full(shape, np.nan, kernels.dtype), "epoch": np.full(num_members, -1)}
+    if path.exists():
+        kept = read_npz(path)
+    kept["kernel"][members], kept["epoch"][members] = kernels, epoch
+    write_npz(path, kept)
 
 
 def read_kernels(directory: Path) -> dict[str, dict[str, np.ndarray]]:
-    """The kept kernels: name -> kernel [members, N, N] and epoch [members].
+    """The kept kernels: name -> kernel [members, N, N] and epoch [members], NaN and -1 where there is none.
 
     Raises:
       UserError: a file is damaged.
@@ -161,6 +172,11 @@ def _revision() -> str:
         return git("rev-parse", "HEAD").strip() + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def free_memory() -> int:
+    """Bytes of memory that the system has to give, by its page counts."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def processor() -> str:

@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Bool, Float, Num
 
 Scalar = Num[Array | np.ndarray, "..."] | np.number | float | int
 
@@ -153,3 +153,43 @@ def convert_weight_decay(
     other = setting if target_setting is None else target_setting
     per_step = value * _decay_of_one(source, setting)
     return per_step * other.batch_size / setting.batch_size / _decay_of_one(target, other)
+
+
+@struct.dataclass
+class ScalingVerdict:
+    """Whether slopes follow A = D eta / ((1 - alpha) B).
+
+    Attributes:
+      constant_d: D, the median of A over the scale factor.
+      standard_error: of D, by the median absolute deviation over the members.
+      deviation: A / (D scale factor) - 1 of each member.
+      follows: whether a member's deviation is within the tolerance.
+    """
+
+    constant_d: Float[Array, "*batch"]
+    standard_error: Float[Array, "*batch"]
+    deviation: Float[Array, "*batch members"]
+    follows: Bool[Array, "*batch members"]
+
+
+def scaling_verdict(
+    slope: Float[Array | np.ndarray, "members"], scale: Float[Array | np.ndarray, "members"], tolerance: float = 0.1
+) -> ScalingVerdict:
+    """Holds slopes against Eq. 5, by a D that a few members which do not follow it leave alone.
+
+    Args:
+      slope: A of each member, per epoch; NaN is left out and does not follow.
+      scale: `scale_factor` of each member.
+      tolerance: largest relative deviation that counts as following.
+
+    >>> verdict = scaling_verdict(jnp.array([0.1, 0.2, 0.6]), jnp.array([0.01, 0.02, 0.04]))
+    >>> print(verdict.constant_d, verdict.follows)
+    10.0 [ True  True False]
+    """
+    constants = jnp.asarray(slope) / jnp.asarray(scale)
+    constant_d = jnp.nanmedian(constants)
+    # 1.4826 turns a median absolute deviation into a standard deviation, 1.2533 a mean's error into a median's
+    spread = 1.4826 * jnp.nanmedian(jnp.abs(constants - constant_d))
+    deviation = constants / constant_d - 1
+    error = 1.2533 * spread / jnp.sqrt(jnp.isfinite(constants).sum())
+    return ScalingVerdict(constant_d, error, deviation, jnp.abs(deviation) <= tolerance)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -214,22 +215,38 @@ def make_train(
     return train
 
 
-@functools.partial(jax.jit, static_argnames="spec")
+def _over_members(function: Callable[..., Any], vectorized: bool, *members: Any) -> Any:
+    """`function` of one member over a leading axis: by vmap, or one after the other."""
+    return jax.vmap(function)(*members) if vectorized else jax.lax.map(lambda member: function(*member), members)
+
+
+@functools.partial(jax.jit, static_argnames=("spec", "vectorized"))
 def start_members(
-    keys: Key[Array, "members"], hyperparameters: Hyperparameters, dataset: Dataset, spec: Spec
+    keys: Key[Array, "members"],
+    hyperparameters: Hyperparameters,
+    dataset: Dataset,
+    spec: Spec,
+    vectorized: bool = False,
 ) -> tuple[TrainState, Metrics]:
-    """`start` for a leading axis of members."""
-    return jax.lax.map(lambda member: start(member[0], member[1], dataset, spec), (keys, hyperparameters))
+    """`start` for a leading axis of members, by vmap or one after the other."""
+    return _over_members(lambda key, numbers: start(key, numbers, dataset, spec), vectorized, keys, hyperparameters)
 
 
-@functools.partial(jax.jit, static_argnames="spec", donate_argnames="state")
+@functools.partial(jax.jit, static_argnames=("spec", "vectorized"), donate_argnames="state")
 def advance_members(
-    state: TrainState, keys: Key[Array, "members"], hyperparameters: Hyperparameters, dataset: Dataset, spec: Spec
+    state: TrainState,
+    keys: Key[Array, "members"],
+    hyperparameters: Hyperparameters,
+    dataset: Dataset,
+    spec: Spec,
+    vectorized: bool = False,
 ) -> tuple[TrainState, Metrics]:
-    """`advance` for a leading axis of members, one after the other, so that none depends on which others there are.
+    """`advance` for a leading axis of members, by vmap or one after the other.
 
-    The buffers of `state` are donated.
+    One after the other, no member depends on which others there are. The buffers of `state` are donated.
     """
-    return jax.lax.map(
-        lambda member: advance(member[0], member[1], member[2], dataset, spec), (state, keys, hyperparameters)
-    )
+
+    def one(state: TrainState, key: PRNGKeyArray, numbers: Hyperparameters) -> tuple[TrainState, Metrics]:
+        return advance(state, key, numbers, dataset, spec)
+
+    return _over_members(one, vectorized, state, keys, hyperparameters)

@@ -41,7 +41,7 @@ def simulate(
     memory_gib: float = 4.0,
     checkpoint_seconds: float = 30.0,
 ) -> Settled:
-    """What `ec.phase_diagram` computes, [rows, columns], a tenth of the iterations at a time.
+    """What `ec.phase_diagram` computes, [rows, columns], a twentieth of the iterations at a time.
 
     It saves its state in `directory` / "diagram-SEED" at most `checkpoint_seconds` apart, and goes on from there.
 
@@ -71,7 +71,7 @@ def simulate(
     bar = tqdm.tqdm(total=j.size, desc=f"phase diagram, seed {seed}", unit="cell", mininterval=1.0, dynamic_ncols=True)
     saved_at = time.monotonic()
     redirected = tqdm.contrib.logging.logging_redirect_tqdm([logging.getLogger("edgechaos")])
-    with bar, redirected, loop.stop_requests("tenth of the iterations") as stop:
+    with bar, redirected, loop.stop_requests("twentieth of the iterations") as stop:
         bar.update(_finished(queues))
         while jax.vmap(is_unfinished)(queues).any():
             queues = advance_queues(queues, disorder, j0, j, num_iterations, activation, mesh)

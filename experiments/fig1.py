@@ -26,7 +26,7 @@ FIELDS = {
     **config_fields.RUN_FIELDS,
     "activation": config_fields.one_of(tuple(ACTIVATIONS), "of the hidden layer"),
     "num_neurons": config_fields.integer(2, "N"),
-    "num_iterations": config_fields.integer(10, "of each cell, rounded down to a multiple of 10"),
+    "num_iterations": config_fields.integer(20, "of each cell, rounded down to a multiple of 20"),
     "perturbation_std": config_fields.real(lambda value: value > 0, "> 0", "of x' - x, for each component"),
     "j0_over_j_from": config_fields.real(lambda value: True, "a finite number", "first column"),
     "j0_over_j_to": config_fields.real(lambda value: True, "a finite number above j0_over_j_from", "last column"),

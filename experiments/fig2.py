@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, cost, data, files, loop, plotting, runs
+from edgechaos import analysis, cost, data, files, loop, plotting, record, runs
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
 from experiments import common, diagram
@@ -21,7 +21,7 @@ FIELDS = {
     **config_fields.TRAINING_FIELDS,
     "activation": config_fields.one_of(("tanh",), "of the hidden layer; the diagram of (a) is that of tanh"),
     "map_num_neurons": config_fields.integer(2, "N of the simulated phase diagram"),
-    "map_num_iterations": config_fields.integer(10, "its iterations"),
+    "map_num_iterations": config_fields.integer(20, "its iterations"),
     "map_num_columns": config_fields.integer(2, "its cells along J0/J"),
     "map_num_rows": config_fields.integer(2, "its cells along 1/J"),
 }
@@ -132,4 +132,4 @@ def draw(
 
 
 if __name__ == "__main__":
-    common.run("fig2", main, FIELDS, loop.MEANING)
+    common.run("fig2", main, FIELDS, record.MEANING)

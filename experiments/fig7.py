@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, asymptotics, data, files, loop, plotting, runs
+from edgechaos import analysis, asymptotics, data, files, loop, plotting, record, runs
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
 from edgechaos.errors import UserError
@@ -228,4 +228,4 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    common.run("fig7", main, FIELDS, MEANING | loop.MEANING)
+    common.run("fig7", main, FIELDS, MEANING | record.MEANING)

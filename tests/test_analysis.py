@@ -17,7 +17,7 @@ def synthetic(weight_decay=0.0, epochs=120, slope=0.0137):
     columns = {"learning_rate": 0.02, "momentum": 0.5, "batch_size": 32, "weight_decay": weight_decay, "seed": 0}
     history = {name: np.array([value]) for name, value in columns.items()}
     metrics = {"j_squared": course, "test_loss": loss, "test_accuracy": 1 - loss}
-    return {**history, **metrics, "seconds": np.array(9.0)}
+    return {**history, **metrics, "seconds": np.array([9.0])}
 
 
 def test_numbers_of_a_line():

@@ -4,12 +4,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 # a module may import those on lower lines only
 LAYERS = [
-    ["errors", "_version", "dataset", "checks", "quadrature", "agreement", "activations"],
+    ["errors", "_version", "dataset", "checks", "quadrature", "agreement", "activations", "sweep"],
     ["meanfield", "scaling", "files"],
     ["optim", "order", "network", "idx", "phase_diagram", "dynamics", "asymptotics", "cost"],
     ["data"],
     ["config", "checkpoints", "training", "analysis", "plotting"],
-    ["runs"],
+    ["runs", "record"],
     ["loop"],
     ["__init__"],
 ]

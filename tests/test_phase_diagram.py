@@ -38,18 +38,18 @@ def numpy_diagram(j0_over_j, inverse_j, num_neurons, num_iterations, std, dtype=
 
 
 def test_against_numpy_while_the_perturbation_is_small():
-    """Ten iterations: chaos has not yet amplified the rounding of float32."""
-    ratios, inverse = np.array([-1.0, 0.0, 1.5], np.float32), np.array([0.4, 1.0, 2.0], np.float32)
-    measured = ec.phase_diagram(KEY, ratios, inverse, 60, 10, 0.1)
-    np.testing.assert_allclose(measured, numpy_diagram(ratios, inverse, 60, 10, 0.1), rtol=1e-3)
+    """Twenty iterations do not amplify the rounding of float32 in these cells; below 8e-7 a distance reads 0."""
+    ratios, inverse = np.array([-1.0, 0.0, 1.5], np.float32), np.array([0.7, 1.0, 2.0], np.float32)
+    measured = ec.phase_diagram(KEY, ratios, inverse, 60, 20, 0.01)
+    np.testing.assert_allclose(measured, numpy_diagram(ratios, inverse, 60, 20, 0.01), rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.usefixtures("double")
 def test_double_precision_follows_the_axes():
     ratios, inverse = np.array([0.0, 0.5]), np.array([0.5])
-    double = ec.phase_diagram(KEY, ratios, inverse, 40, 10)
-    single = ec.phase_diagram(KEY, ratios.astype(np.float32), inverse.astype(np.float32), 40, 10)
-    expected = numpy_diagram(ratios, inverse, 40, 10, 1e-4, np.float64)
+    double = ec.phase_diagram(KEY, ratios, inverse, 40, 20)
+    single = ec.phase_diagram(KEY, ratios.astype(np.float32), inverse.astype(np.float32), 40, 20)
+    expected = numpy_diagram(ratios, inverse, 40, 20, 1e-4, np.float64)
     assert (double.dtype, single.dtype) == (np.float64, np.float32)
     np.testing.assert_allclose(double, expected, rtol=1e-9)
 
@@ -114,11 +114,11 @@ def test_slots_do_not_change_a_cell():
 
 def test_cells_leave_when_they_have_settled():
     disorder = module.draw_disorder(KEY, 400)
-    j = jnp.array([0.3, 0.9, 2.0, 1.05])
+    j = jnp.array([0.3, 0.9, 2.0, 1.3])
     outcome = module.settle(disorder, jnp.zeros(4), j, 500)
     deep, ordered, chaotic, edge = np.asarray(outcome.iterations)
-    assert deep == 50
-    assert 50 < ordered < 500
+    assert deep == 25
+    assert 25 < ordered < 500
     assert chaotic < 500
     assert edge == 500
     np.testing.assert_array_equal(outcome.settled, [True, True, True, False])
@@ -152,8 +152,8 @@ def test_independent_disorder():
 
 def test_seeds_by_vmap():
     keys = jax.random.split(KEY, 2)
-    together = jax.vmap(lambda key: ec.phase_diagram(key, jnp.zeros(1), jnp.array([0.8, 2.0]), 50, 10, 0.1))(keys)
-    alone = ec.phase_diagram(keys[1], jnp.zeros(1), jnp.array([0.8, 2.0]), 50, 10, 0.1)
+    together = jax.vmap(lambda key: ec.phase_diagram(key, jnp.zeros(1), jnp.array([0.8, 2.0]), 50, 20, 0.1))(keys)
+    alone = ec.phase_diagram(keys[1], jnp.zeros(1), jnp.array([0.8, 2.0]), 50, 20, 0.1)
     np.testing.assert_allclose(together[1], alone, rtol=1e-4)
 
 
@@ -164,8 +164,8 @@ def test_equal_twins_stay_together():
 
 
 def test_memory_budget():
-    assert module.slots_at_once(10_000) == 256
-    assert 0 < module.slots_at_once(16_300) < 256
+    assert module.slots_at_once(10_000) == 64
+    assert 0 < module.slots_at_once(16_300) < 64
     with pytest.raises(ValueError, match=r"num_neurons = 40000: the couplings need 23.8 GiB .* budget is 4 GiB"):
         module.slots_at_once(40_000)
 
@@ -174,7 +174,7 @@ def test_memory_budget():
     ("arguments", "message"),
     [
         ({"activation": "sinh"}, "activation = 'sinh'"),
-        ({"num_iterations": 5}, "num_iterations = 5: must be >= 10"),
+        ({"num_iterations": 15}, "num_iterations = 15: must be >= 20"),
         ({"num_neurons": 1}, "num_neurons = 1: must be >= 2"),
         ({"inverse_j": np.array([0.0])}, "inverse_j = 0.0: must be >= 0.001"),
         ({"j0_over_j": np.array([np.nan])}, "j0_over_j = nan: must be finite"),
@@ -182,7 +182,7 @@ def test_memory_budget():
     ],
 )
 def test_bad_input_is_one_clear_error(arguments, message):
-    good = {"j0_over_j": np.zeros(1), "inverse_j": np.ones(1), "num_neurons": 10, "num_iterations": 10}
+    good = {"j0_over_j": np.zeros(1), "inverse_j": np.ones(1), "num_neurons": 10, "num_iterations": 20}
     with pytest.raises(ValueError, match=message):
         ec.phase_diagram(KEY, **{**good, **arguments})
 

@@ -1,0 +1,63 @@
+"""Fig. 3: J^2 grows linearly in the ordered phase, and its slope is proportional to eta, 1 / (1 - alpha) and 1 / B.
+
+python -m experiments.fig3                                    paper: 28 distinct runs and that of (a), 50 epochs
+python -m experiments.fig3 --config=configs/fig3.py:scaled    twice the scale factors, half the epochs, 3 seeds
+python -m experiments.fig3 --config=configs/fig3.py:quick     three values each way, moved along the law
+python -m experiments.fig3 --config=configs/fig3.py:digits    scikit-learn's digits: seconds
+
+To expect: D = 10.96 within 1 % over the learning rates (the authors' record), and a drift upwards at large momentum.
+"""
+
+import ml_collections
+
+from configs.common import DIGITS, choose, training_fields
+
+LEARNING_RATES = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.02, 0.05, 0.1)
+MOMENTA = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95)  # 0 is among the learning rates
+BATCH_SIZES = (4, 8, 16, 24, 64, 128, 192, 256, 512)  # 32 is among the learning rates
+
+
+def _runs(*runs: tuple[float, float, int]) -> dict[str, tuple]:
+    """The sweep of (eta, alpha, B) triples."""
+    return dict(zip(("learning_rate", "momentum", "batch_size"), zip(*runs, strict=True), strict=True))
+
+
+def _sweep(factor: float) -> dict[str, tuple]:
+    """The paper's runs, the one of (a) first, with `factor` times their learning rates."""
+    return _runs(
+        (factor * 0.02, 0.5, 32),
+        *((factor * eta, 0.0, 32) for eta in LEARNING_RATES),
+        *((factor * 0.01, alpha, 32) for alpha in MOMENTA),
+        *((factor * 0.01, 0.0, size) for size in BATCH_SIZES),
+    )
+
+
+def _paper(config: ml_collections.ConfigDict) -> None:
+    """The paper's runs."""
+
+
+def _scaled(config: ml_collections.ConfigDict) -> None:
+    """Twice the learning rates, half the epochs, three seeds."""
+    config.update(sweep=_sweep(2), epochs=25, num_seeds=3)
+
+
+def _quick(config: ml_collections.ConfigDict) -> None:
+    """Larger batches, whose epochs are faster, and larger learning rates, which need fewer of them."""
+    runs = [(0.16, 0.5, 64), *((eta, 0.0, 128) for eta in (0.08, 0.16, 0.32))]
+    runs += [*((0.08, alpha, 128) for alpha in (0.5, 0.8)), *((0.08, 0.0, size) for size in (64, 256))]
+    config.update(sweep=_runs(*runs), epochs=12)
+
+
+def _digits(config: ml_collections.ConfigDict) -> None:
+    """scikit-learn's digits, N = 64, whose D is another and whose growth is no line."""
+    config.update(DIGITS)
+
+
+VARIANTS = {"paper": _paper, "scaled": _scaled, "quick": _quick, "digits": _digits}
+
+
+def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
+    """Returns the config of one variant."""
+    config = training_fields()
+    config.update(sweep=_sweep(1), sweep_mode="zip", epochs=50, keep_kernels_at=())
+    return choose(variant, VARIANTS, config)

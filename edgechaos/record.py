@@ -1,0 +1,102 @@
+"""The history of all members of a run, as arrays on the host."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from edgechaos import sweep, training
+
+logger = logging.getLogger(__name__)
+
+METRICS = ("j0", "j_squared", "train_loss", "test_loss", "train_accuracy", "test_accuracy")
+MEANING = {
+    "j0": "[member, epochs + 1] J0 = N mean(W) of the hidden kernel after e epochs",
+    "j_squared": "[member, epochs + 1] J^2 = N var(W) of the hidden kernel",
+    "train_loss": "[member, epochs + 1] cross-entropy without penalty; entry 0 evaluates the initial network, "
+    "later entries are means over the samples of the epoch that ended, each before its update",
+    "test_loss": "[member, epochs + 1] cross-entropy on the test set",
+    "train_accuracy": "[member, epochs + 1] share in [0, 1], taken like train_loss",
+    "test_accuracy": "[member, epochs + 1] share in [0, 1] on the test set",
+    "learning_rate": "[member] eta",
+    "momentum": "[member] alpha",
+    "batch_size": "[member] B",
+    "weight_decay": "[member] lambda of the paper",
+    "init_j0": "[member] J0 of the initial hidden kernel",
+    "init_j": "[member] J of the initial hidden kernel",
+    "epochs": "[member] length of its run; entries beyond it are NaN",
+    "seed": "[member] PRNG seed",
+    "epochs_done": "[member] epochs behind its last finite entries",
+    "diverged": "[member] whether its loss or weights ceased to be finite",
+    "seconds": "[member] seconds of computing, over all resumed parts",
+}
+
+
+@dataclasses.dataclass
+class Record:
+    """What the host knows of the members, in a run or in one batch of it.
+
+    Attributes:
+      columns: what tells the members apart.
+      arrays: the metrics [member, epochs + 1], NaN where nothing is known.
+      epochs_done: epochs behind the last finite entries.
+      diverged: whether a member has ceased to be finite.
+      seconds: computing time so far.
+    """
+
+    columns: sweep.Columns
+    arrays: dict[str, Float[np.ndarray, "members entries"]]
+    epochs_done: Int[np.ndarray, "members"]
+    diverged: Bool[np.ndarray, "members"]
+    seconds: Float[np.ndarray, "members"]
+
+    def is_running(self) -> Bool[np.ndarray, "members"]:
+        """Which members have epochs ahead of them."""
+        return ~self.diverged & (self.epochs_done < self.columns["epochs"])
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything but the columns, by name."""
+        return {**self.arrays, "epochs_done": self.epochs_done, "diverged": self.diverged, "seconds": self.seconds}
+
+    def history(self) -> dict[str, np.ndarray]:
+        """The content of history.npz."""
+        return {**self.state(), **self.columns}
+
+
+def empty(columns: sweep.Columns) -> Record:
+    """A record of members that have not begun."""
+    size, length = len(columns["seed"]), int(columns["epochs"].max()) + 1
+    arrays = {name: np.full((size, length), np.nan, np.float32) for name in METRICS}
+    return Record(columns, arrays, np.zeros(size, int), np.zeros(size, bool), np.zeros(size))
+
+
+def part(columns: sweep.Columns, members: Int[np.ndarray, "batch"]) -> sweep.Columns:
+    """The columns of some members."""
+    return {name: values[members] for name, values in columns.items()}
+
+
+def fill(record: Record, members: Int[np.ndarray, "batch"], state: Mapping[str, Any]) -> None:
+    """Writes what is known of some members, as `Record.state` of a batch gives it, into a record of all."""
+    for name, values in record.state().items():
+        new = np.asarray(state[name])
+        if new.ndim == 2:
+            values[members, : new.shape[1]] = new
+        else:
+            values[members] = new
+
+
+def enter(record: Record, epoch: int, metrics: training.Metrics) -> None:
+    """Writes the entries after `epoch`; a member that is not finite is named, and is NaN from then on."""
+    values = {name: np.asarray(getattr(metrics, name))[: len(record.diverged)] for name in METRICS}
+    expected = ~record.diverged & (epoch <= record.columns["epochs"])
+    finite = expected & np.isfinite(list(values.values())).all(0)
+    for name in METRICS:
+        record.arrays[name][:, epoch] = np.where(finite, values[name], np.nan)
+    record.epochs_done[:] = np.where(finite, epoch, record.epochs_done)
+    for member in np.flatnonzero(expected & ~finite):
+        record.diverged[member] = True
+        numbers = ", ".join(f"{name} {column[member]:g}" for name, column in record.columns.items())
+        logger.warning("diverged in epoch %d: loss or weights are not finite (%s)", epoch, numbers)
