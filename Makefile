@@ -1,4 +1,4 @@
-# make fig2 [VARIANT=quick|digits|scaled|paper], make test, make bench: each sets up what it needs.
+# make fig1|fig2|fig3|fig7 [VARIANT=quick|digits|scaled|paper], make test, make bench: each sets up what it needs.
 PYTHON ?= python3
 VARIANT ?= quick
 VENV := .venv
@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup variant data fig2 test lint bench clean
+.PHONY: help setup variant data fig1 fig2 fig3 fig7 test lint bench clean
 
 help:
 	@echo "make fig2 [VARIANT=quick|digits|scaled|paper]  Fig. 2 of the paper on real Fashion-MNIST (quick: about 3 minutes)"
+	@echo "make fig1, make fig3, make fig7                the same for the other figures"
 	@echo "make test                                      linter, formatter check, type checker and the test suite"
 	@echo "make data                                      prepares Fashion-MNIST"
 	@echo "make bench                                     times an epoch beside PyTorch and Keras (installs both in .venv-bench)"
@@ -37,10 +38,24 @@ data: setup
 variant:
 	@case " quick digits scaled paper " in *" $(VARIANT) "*) ;; *) echo "error: VARIANT=$(VARIANT): must be one of quick, digits, scaled, paper"; exit 2;; esac
 
-fig2: variant setup $(if $(filter digits,$(VARIANT)),,data)
-	@$(BIN)/python -m experiments.fig2 --config=configs/fig2.py:$(VARIANT)
-	@echo "the picture:           runs/fig2-$(VARIANT)/fig2.png"
-	@echo "the paper's full run:  make fig2 VARIANT=paper"
+define draw
+	@$(BIN)/python -m experiments.$@ --config=configs/$@.py:$(VARIANT)
+	@echo "the picture:           runs/$@-$(VARIANT)/$@.png"
+	@echo "the paper's full run:  make $@ VARIANT=paper"
+endef
+DATA := $(if $(filter digits,$(VARIANT)),,data)
+
+fig1: variant setup
+	$(draw)
+
+fig2: variant setup $(DATA)
+	$(draw)
+
+fig3: variant setup $(DATA)
+	$(draw)
+
+fig7: variant setup $(DATA)
+	$(draw)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -58,6 +73,7 @@ test: setup lint
 
 bench: .venv-bench/.installed data
 	.venv-bench/bin/python -m benchmarks.epoch --output=results/bench/epoch.json
+	.venv-bench/bin/python -m benchmarks.phase_diagram --output=results/bench/phase_diagram.json
 
 clean:
 	rm -rf $(VENV) .venv-bench build *.egg-info .mypy_cache .pytest_cache .ruff_cache

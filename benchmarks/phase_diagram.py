@@ -1,6 +1,6 @@
 """Times the phase diagram of Fig. 1b beside a plain NumPy loop over cells with a fresh matrix each.
 
-At N = 1,000 ours runs all 15,100 cells, at N = 10,000 a sample of 512; NumPy, in a process of its own, runs a few. All
+At N = 1,000 ours runs all 15,100 cells, at N = 10,000 a sample of 1,024; NumPy, in a process of its own, runs a few. All
 samples are evenly spaced over the diagram, and everybody is asked for 500 iterations. "rate" is the share of the rate
 of one large float32 square product, measured right before, that the iterations done (4 N^2 operations each) reach.
 
@@ -24,11 +24,11 @@ from benchmarks.epoch import statistics, versions
 COLUMNS = np.linspace(-1, 2, 151, dtype=np.float32)
 ROWS = (np.arange(1, 101) / 50).astype(np.float32)
 ITERATIONS = 500
-CELLS = {1_000: (15_100, 12), 10_000: (512, 3)}  # N: how many of ours, and of NumPy's
+CELLS = {1_000: (15_100, 12), 10_000: (1_024, 3)}  # N: how many of ours, and of NumPy's
 MEMORY = """
 import jax, numpy as np, edgechaos as ec
 columns, rows = np.linspace(-1, 2, 64, dtype=np.float32), np.linspace(0.2, 0.5, 8, dtype=np.float32)
-ec.phase_diagram(jax.random.key(0), columns, rows, 10_000, 20).block_until_ready()
+ec.phase_diagram(jax.random.key(0), columns, rows, 10_000, 40).block_until_ready()
 """
 
 

@@ -15,19 +15,12 @@ from edgechaos.dynamics import (
     order_or_chaos,
     twin_trajectories,
 )
-from edgechaos.meanfield import (
-    FixedPoint,
-    chi,
-    edge_of_chaos,
-    fixed_point,
-    overlap,
-    predicted_distance,
-    predicted_exponent,
-)
+from edgechaos.meanfield import FixedPoint, chi, edge_of_chaos, fixed_point, predicted_exponent
 from edgechaos.network import Classifier, hidden_map, init_kernel
 from edgechaos.optim import sgd
 from edgechaos.order import OrderParameters, order_parameter_errors, order_parameters
 from edgechaos.phase_diagram import phase_diagram
+from edgechaos.replicas import overlap, predicted_distance
 from edgechaos.scaling import (
     LinearFit,
     ScalingVerdict,

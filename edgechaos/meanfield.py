@@ -18,11 +18,11 @@ Scalar = Num[Array | np.ndarray, "..."] | np.number | float | int
 
 LARGEST_J = 1000.0  # beyond it the quadrature is not tested
 _DAMPED_STEPS = 30
-_NEWTON_STEPS = 60
+NEWTON_STEPS = 60
 _DIRECTION_STEPS = 60
 _BISECTIONS = 60
 _UNBOUNDED = 1e6  # a state beyond it is taken to grow for ever
-_SMALL, _LARGE = 1e-6, 1e3  # sqrt(q0) at which a state that has collapsed to 0, or grows, is looked at
+SMALL, _LARGE = 1e-6, 1e3  # sqrt(q0) at which a state that has collapsed to 0, or grows, is looked at
 _CELLS_AT_ONCE = 128  # their nodes fit a processor's cache
 
 
@@ -39,7 +39,7 @@ class FixedPoint:
 
 
 @struct.dataclass
-class _Cell:
+class Cell:
     """What the theory knows of one cell.
 
     Beside the state: mean and width of the local field J0 mu + J sqrt(q0) z, and the factor by which a small change of
@@ -55,7 +55,7 @@ class _Cell:
     converged: jax.Array
 
 
-def _slope(phi: Phi) -> Phi:
+def slope_of(phi: Phi) -> Phi:
     """phi' for an array of any shape."""
     return jnp.vectorize(jax.grad(lambda h: phi(h).sum()))
 
@@ -64,7 +64,7 @@ def _moments(phi: Phi, j0: jax.Array, j: jax.Array, state: Float[Array, "2"]) ->
     """(mu, q0) after one iteration: int Dz phi(J0 mu + J sqrt(q0) z) and the same of phi^2."""
     mu, q0 = state
     # sqrt has an infinite slope at 0; the floor makes all smaller q0 and q0 = 0 the same
-    width = j * jnp.sqrt(jnp.maximum(q0, _SMALL**2))
+    width = j * jnp.sqrt(jnp.maximum(q0, SMALL**2))
     return gaussian_average(lambda h: jnp.stack([phi(h), phi(h) ** 2]), j0 * mu, width)
 
 
@@ -91,7 +91,7 @@ def _find_root(
 
     def unsettled(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         state, change, count = carry
-        return (change > 2 * jnp.finfo(state.dtype).eps * jnp.abs(state).max()) & (count < _NEWTON_STEPS)
+        return (change > 2 * jnp.finfo(state.dtype).eps * jnp.abs(state).max()) & (count < NEWTON_STEPS)
 
     state = jax.lax.fori_loop(0, _DAMPED_STEPS, lambda _, state: damped(state), state)
     return jax.lax.while_loop(unsettled, newton, (state, jnp.full((), jnp.inf, state.dtype), jnp.zeros((), int)))[0]
@@ -116,7 +116,7 @@ def _direction(phi: Phi, j0: jax.Array, j: jax.Array, size: float) -> tuple[Floa
     return jax.lax.scan(turn, start, length=_DIRECTION_STEPS)[0]
 
 
-def _cell(phi: Phi, j0: jax.Array, j: jax.Array) -> _Cell:
+def solve_cell(phi: Phi, j0: jax.Array, j: jax.Array) -> Cell:
     """Solves one cell."""
 
     def residual(state: jax.Array) -> jax.Array:
@@ -125,11 +125,11 @@ def _cell(phi: Phi, j0: jax.Array, j: jax.Array) -> _Cell:
     start = jnp.stack([jnp.where(j0 > 0, 1.0, 0.0).astype(j.dtype), jnp.ones_like(j)])
     state = jax.lax.custom_root(residual, start, _find_root, _solve_linear)
     mu, q0 = state
-    collapsed = q0 < 100 * _SMALL**2
-    ratio, growth_of_small = _direction(phi, j0, j, _SMALL)
+    collapsed = q0 < 100 * SMALL**2
+    ratio, growth_of_small = _direction(phi, j0, j, SMALL)
     _, growth_of_large = _direction(phi, j0, j, _LARGE)
-    size = jnp.where(collapsed, _SMALL, jnp.sqrt(jnp.where(collapsed, 1.0, q0)))
-    field_mean, field_width = j0 * jnp.where(collapsed, _SMALL * ratio, mu), j * size
+    size = jnp.where(collapsed, SMALL, jnp.sqrt(jnp.where(collapsed, 1.0, q0)))
+    field_mean, field_width = j0 * jnp.where(collapsed, SMALL * ratio, mu), j * size
 
     # solved to rounding, and small changes do not grow; what fell to 0 from above has nothing to grow towards
     eps = jnp.finfo(j.dtype).eps
@@ -141,7 +141,7 @@ def _cell(phi: Phi, j0: jax.Array, j: jax.Array) -> _Cell:
     converged = solved & jnp.where(collapsed, fell, steady)
     unbounded = ~converged & (growth_of_large > 1)
     endless = jnp.where(ratio > 0, jnp.inf, jnp.where(ratio < 0, -jnp.inf, 0.0))
-    return _Cell(
+    return Cell(
         jnp.where(unbounded, endless, jnp.where(collapsed, 0.0, mu)),
         jnp.where(unbounded, jnp.inf, jnp.where(collapsed, 0.0, q0)),
         field_mean,
@@ -156,16 +156,16 @@ def _spectral_radius(matrix: Float[Array, "2 2"]) -> Float[Array, ""]:
     (a, b), (c, d) = matrix
     half_trace, determinant = (a + d) / 2, a * d - b * c
     discriminant = half_trace**2 - determinant
-    real = jnp.abs(half_trace) + _root(discriminant)
-    return jnp.where(discriminant >= 0, real, _root(determinant))
+    real = jnp.abs(half_trace) + safe_sqrt(discriminant)
+    return jnp.where(discriminant >= 0, real, safe_sqrt(determinant))
 
 
-def _root(x: jax.Array) -> jax.Array:
+def safe_sqrt(x: jax.Array) -> jax.Array:
     """sqrt(x), and 0 with a finite gradient where x <= 0."""
     return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)
 
 
-def _mirrored(phi: Phi, j0: jax.Array) -> jax.Array:
+def mirrored(phi: Phi, j0: jax.Array) -> jax.Array:
     """|J0| if phi is odd, as far as a few points tell: x_t -> (-1)^t x_t turns J0 into -J0 and keeps all distances."""
     points = jnp.array([0.3, 1.0, 2.7])
     odd = (jnp.abs(phi(points) + phi(-points)) < 1e-6).all()
@@ -182,7 +182,7 @@ def _map_cells(
     return jax.tree.map(lambda values: values.reshape(j0.shape), cells)
 
 
-def _checked_cells(j0: Scalar, j: Scalar) -> tuple[Float[Array, "*cells"], Float[Array, "*cells"]]:
+def checked_cells(j0: Scalar, j: Scalar) -> tuple[Float[Array, "*cells"], Float[Array, "*cells"]]:
     """The two arrays in one shape; values that are known are checked."""
     checks.require_finite("j0", j0)
     checks.require("j", j, lambda entries: (entries > 0) & (entries <= LARGEST_J), f"in (0, {LARGEST_J:g}]")
@@ -217,19 +217,19 @@ def fixed_point(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> Fixed
     >>> print(fixed_point(0.0, 1.5, "relu"))
     FixedPoint(mu=Array(inf, dtype=float32), q0=Array(inf, dtype=float32), converged=Array(False, dtype=bool))
     """
-    cells = _map_cells(_cell, activation, *_checked_cells(j0, j))
+    cells = _map_cells(solve_cell, activation, *checked_cells(j0, j))
     return FixedPoint(cells.mu, cells.q0, cells.converged)
 
 
-def _chi_of(phi: Phi, j: jax.Array, cell: _Cell) -> jax.Array:
+def chi_of(phi: Phi, j: jax.Array, cell: Cell) -> jax.Array:
     """Eq. 3's left-hand side in a solved cell."""
-    slope = _slope(phi)
+    slope = slope_of(phi)
     return j**2 * gaussian_average(lambda h: slope(h) ** 2, cell.field_mean, cell.field_width)
 
 
 def _chi(phi: Phi, j0: jax.Array, j: jax.Array) -> jax.Array:
     """Eq. 3's left-hand side of one cell."""
-    return _chi_of(phi, j, _cell(phi, _mirrored(phi, j0), j))
+    return chi_of(phi, j, solve_cell(phi, mirrored(phi, j0), j))
 
 
 def chi(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
@@ -250,13 +250,13 @@ def chi(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
     >>> print(chi(0.0, 0.5))
     0.25
     """
-    return _map_cells(_chi, activation, *_checked_cells(j0, j))
+    return _map_cells(_chi, activation, *checked_cells(j0, j))
 
 
 def _exponent(phi: Phi, j0: jax.Array, j: jax.Array) -> jax.Array:
     """`predicted_exponent` of one cell."""
-    cell = _cell(phi, _mirrored(phi, j0), j)
-    return jnp.log(jnp.maximum(_chi_of(phi, j, cell), cell.mode**2)) / 2
+    cell = solve_cell(phi, mirrored(phi, j0), j)
+    return jnp.log(jnp.maximum(chi_of(phi, j, cell), cell.mode**2)) / 2
 
 
 def predicted_exponent(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
@@ -277,101 +277,7 @@ def predicted_exponent(j0: Scalar, j: Scalar, activation: Activation = "tanh") -
     >>> print(predicted_exponent(jnp.array([0.0, 0.75]), 0.5).round(2))  # ln J and ln J0
     [-0.69 -0.29]
     """
-    return _map_cells(_exponent, activation, *_checked_cells(j0, j))
-
-
-def _overlap_map(phi: Phi, j: jax.Array, j0_mu: jax.Array, q0: jax.Array, c: jax.Array) -> Float[Array, "2"]:
-    """Overlap after one iteration, int Dz (int Dy phi(J0 mu + J sqrt(c) z + J sqrt(q0 - c) y))^2, and its slope in c.
-
-    The slope is J^2 int Dz (int Dy phi'(...))^2: averages of products of correlated Gaussians obey a heat equation.
-    """
-    slope = _slope(phi)
-    shared, own = j * jnp.sqrt(jnp.maximum(c, _SMALL**2)), j * jnp.sqrt(jnp.maximum(q0 - c, _SMALL**2))
-
-    def inner(mean: jax.Array) -> Float[Array, "2"]:
-        return gaussian_average(lambda h: jnp.stack([phi(h), j * slope(h)]), mean, own)
-
-    return gaussian_average(lambda means: jax.vmap(inner)(means).T ** 2, j0_mu, shared)
-
-
-def _overlap(phi: Phi, j0: jax.Array, j: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(q0, c) of one cell."""
-    cell = _cell(phi, _mirrored(phi, j0), j)
-    chaotic = (_chi_of(phi, j, cell) > 1) & jnp.isfinite(cell.q0)
-
-    def residual(c: jax.Array) -> jax.Array:
-        return _overlap_map(phi, j, cell.field_mean, cell.q0, c)[0] - c
-
-    def climb(_: Phi, start: jax.Array) -> jax.Array:
-        def newton(carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-            c, _, count = carry
-            after, slope = _overlap_map(phi, j, cell.field_mean, cell.q0, c)
-            new = jnp.clip(c + (after - c) / jnp.maximum(1 - slope, 1e-3), 0, cell.q0)
-            return new, jnp.abs(new - c), count + 1
-
-        def unsettled(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-            return (carry[1] > 4 * jnp.finfo(j.dtype).eps) & (carry[2] < _NEWTON_STEPS)
-
-        return jax.lax.while_loop(unsettled, newton, (start, jnp.full_like(j, jnp.inf), jnp.zeros((), int)))[0]
-
-    def solve() -> jax.Array:
-        return jax.lax.custom_root(
-            residual, jnp.zeros_like(j), climb, lambda function, y: y / function(jnp.ones_like(y))
-        )
-
-    # without a mean the overlap of an odd phi is 0: the double integral is spared
-    needed = chaotic & (jnp.abs(cell.mu) > _SMALL)
-    return cell.q0, jax.lax.cond(needed, solve, lambda: jnp.where(chaotic, cell.mu**2, cell.q0))
-
-
-@functools.partial(jax.jit, static_argnames="activation")
-def _map_overlap(
-    activation: Activation, j0: Float[Array, "*cells"], j: Float[Array, "*cells"]
-) -> tuple[Float[Array, "*cells"], Float[Array, "*cells"]]:
-    """`_overlap` of cells one after the other, so that those which need no double integral do not wait for one."""
-    phi = activation_function(activation)
-    q0, c = jax.lax.map(lambda cell: _overlap(phi, *cell), (j0.ravel(), j.ravel()))
-    return q0.reshape(j0.shape), c.reshape(j0.shape)
-
-
-def overlap(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
-    """c = <x x'> of two replicas that started near each other: q0 in order, less in chaos.
-
-    The stable solution of c = int Dz [int Dy phi(J0 mu + J sqrt(c) z + J sqrt(q0 - c) y)]^2. The right-hand side is
-    convex in c, so that Newton's method from c = 0 climbs to the lowest solution, which is the stable one.
-
-    Args:
-      j0: J0, any shape.
-      j: J in (0, 1000], broadcast against j0.
-      activation: as in `fixed_point`.
-
-    Raises:
-      ValueError: as in `fixed_point`.
-
-    Source: two replicas of the mean-field theory of Appendix A.
-    """
-    return _map_overlap(activation, *_checked_cells(j0, j))[1]
-
-
-def predicted_distance(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
-    """|x - x'| / sqrt(N) = sqrt(2 (q0 - c)) of two replicas; 0 in the ordered phase (the colour of Fig. 1b).
-
-    Args:
-      j0: J0, any shape.
-      j: J in (0, 1000], broadcast against j0.
-      activation: as in `fixed_point`.
-
-    Returns:
-      The distance, infinite where both states grow without bound and apart.
-
-    Raises:
-      ValueError: as in `fixed_point`.
-
-    >>> print(predicted_distance(0.0, jnp.array([0.5, 2.0])).round(2))
-    [0.   1.03]
-    """
-    q0, c = _map_overlap(activation, *_checked_cells(j0, j))
-    return _root(2 * (q0 - c))
+    return _map_cells(_exponent, activation, *checked_cells(j0, j))
 
 
 @functools.partial(jax.jit, static_argnames="activation")
@@ -394,7 +300,7 @@ def _edges(activation: Activation, ratios: Float[Array, "*rays"]) -> Float[Array
 
     def edge(ratio: jax.Array) -> jax.Array:
         # chi at the trivial state is (J phi'(0))^2; a ray that is trivial almost up to 1 has its edge there
-        trivial = 1 / jnp.abs(_slope(phi)(jnp.zeros_like(ratio)))
+        trivial = 1 / jnp.abs(slope_of(phi)(jnp.zeros_like(ratio)))
         below = 0.99 * trivial
         is_trivial = jnp.isfinite(trivial) & (
             jnp.abs(excess(ratio, jnp.where(jnp.isfinite(below), below, 1.0)) - 2 * jnp.log(0.99)) < 1e-5

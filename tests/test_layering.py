@@ -6,7 +6,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     ["errors", "_version", "dataset", "checks", "quadrature", "agreement", "activations", "sweep"],
     ["meanfield", "scaling", "files"],
-    ["optim", "order", "network", "idx", "phase_diagram", "dynamics", "asymptotics", "cost"],
+    ["optim", "order", "network", "idx", "replicas", "phase_diagram", "dynamics", "asymptotics", "cost"],
     ["data"],
     ["config", "checkpoints", "training", "analysis", "plotting"],
     ["runs", "record"],
