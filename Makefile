@@ -1,4 +1,4 @@
-# make fig1|fig2|fig3|fig7 [VARIANT=quick|digits|scaled|paper], make test, make bench: each sets up what it needs.
+# make fig1 ... fig7 [VARIANT=quick|digits|scaled|paper], make test, make bench: each sets up what it needs.
 PYTHON ?= python3
 VARIANT ?= quick
 VENV := .venv
@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup variant data fig1 fig2 fig3 fig7 test lint bench clean
+.PHONY: help setup variant data fig1 fig2 fig3 fig4 fig5 fig6 fig7 test lint bench clean
 
 help:
 	@echo "make fig2 [VARIANT=quick|digits|scaled|paper]  Fig. 2 of the paper on real Fashion-MNIST (quick: about 3 minutes)"
-	@echo "make fig1, make fig3, make fig7                the same for the other figures"
+	@echo "make fig1, fig3, fig4, fig5, fig6, fig7        the same for the other figures"
 	@echo "make test                                      linter, formatter check, type checker and the test suite"
 	@echo "make data                                      prepares Fashion-MNIST"
 	@echo "make bench                                     times an epoch beside PyTorch and Keras (installs both in .venv-bench)"
@@ -52,6 +52,15 @@ fig2: variant setup $(DATA)
 	$(draw)
 
 fig3: variant setup $(DATA)
+	$(draw)
+
+fig4: variant setup $(DATA)
+	$(draw)
+
+fig5: variant setup $(DATA)
+	$(draw)
+
+fig6: variant setup $(DATA)
 	$(draw)
 
 fig7: variant setup $(DATA)

@@ -1,8 +1,8 @@
 """Times the phase diagram of Fig. 1b beside a plain NumPy loop over cells with a fresh matrix each.
 
-At N = 1,000 ours runs all 15,100 cells, at N = 10,000 a sample of 1,024; NumPy, in a process of its own, runs a few. All
-samples are evenly spaced over the diagram, and everybody is asked for 500 iterations. "rate" is the share of the rate
-of one large float32 square product, measured right before, that the iterations done (4 N^2 operations each) reach.
+At N = 1,000 ours runs all 15,100 cells, at N = 10,000 a sample of 1,024; NumPy, in a process of its own, runs a few.
+All samples are evenly spaced over the diagram, and everybody is asked for 500 iterations. "rate" is the share of the
+rate of one large float32 square product, measured right before, that the iterations done (4 N^2 operations each) reach.
 
     python -m benchmarks.phase_diagram [--rounds=3] [--sizes=1000,10000] [--output=FILE.json]
 """

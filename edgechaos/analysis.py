@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 
 from edgechaos import scaling
 
@@ -182,3 +182,106 @@ def verdicts(history: Mapping[str, np.ndarray], slope: Float[np.ndarray, "member
     """Whether the runs of each seed follow Eq. 5."""
     scales, slopes = (seeds_of(history, values) for values in (scale_factors(history), slope))
     return [scaling.scaling_verdict(slopes[:, seed], scales[:, seed]) for seed in range(slopes.shape[1])]
+
+
+_PAPER_SCALE = scaling.scale_factor(0.02, 0.5, 32)
+
+
+def rescaled_epochs(history: Mapping[str, np.ndarray]) -> Float[np.ndarray, "members entries"]:
+    """Epochs times the scale factor in units of the paper's run of Fig. 2, in which Eq. 5 makes all courses one."""
+    epochs = np.arange(history["j_squared"].shape[1])
+    return epochs * (scale_factors(history) / _PAPER_SCALE)[:, None]
+
+
+def collapse(history: Mapping[str, np.ndarray]) -> dict[str, Float[np.ndarray, "seeds"]]:
+    """How far the courses J^2(rescaled epoch) of a sweep's runs are from being one, for each seed.
+
+    The relative spread (largest less smallest, over the mean) is taken at the rescaled epochs that the run with the
+    coarsest ones has in common with all.
+
+    Returns:
+      Its largest value where the mean J^2 is below 1, its largest and last value beyond, and the rescaled epoch at
+      which it first exceeds 10 % beyond; NaN where there is no such epoch.
+    """
+    num_seeds = len(np.unique(history["seed"]))
+    found = [_collapse_of_seed(history, slice(seed, None, num_seeds)) for seed in range(num_seeds)]
+    return {name: np.array([numbers[name] for numbers in found]) for name in found[0]}
+
+
+def _collapse_of_seed(history: Mapping[str, np.ndarray], chosen: slice) -> dict[str, float]:
+    """`collapse` of the runs of one seed."""
+    times, courses = rescaled_epochs(history)[chosen], history["j_squared"][chosen]
+    known = [np.isfinite(course) for course in courses]
+    end = min(time[mask].max() for time, mask in zip(times, known, strict=True))
+    coarsest = times[np.argmax(times[:, 1])]
+    grid = coarsest[coarsest <= end]
+    curves = np.array(
+        [np.interp(grid, time[mask], course[mask]) for time, course, mask in zip(times, courses, known, strict=True)]
+    )
+    mean = curves.mean(0)
+    spread = (curves.max(0) - curves.min(0)) / mean
+    ordered = mean < 1
+    apart = ~ordered & (spread > 0.1)
+    return {
+        "spread_in_order": spread[ordered].max() if ordered.any() else np.nan,
+        "spread_beyond": spread[~ordered].max() if (~ordered).any() else np.nan,
+        "last_spread": spread[-1],
+        "epoch_apart": grid[apart][0] if apart.any() else np.nan,
+    }
+
+
+def final_mean(values: Float[np.ndarray, "members entries"]) -> Float[np.ndarray, "members"]:
+    """Mean over the last twentieth of the entries, at least one: what a member ends with, but for noise."""
+    return values[:, -max(1, values.shape[1] // 20) :].mean(1)
+
+
+def weight_decay_that_ends_at(
+    target: float, weight_decay: Float[np.ndarray, "runs"], j_squared: Float[np.ndarray, "runs seeds"]
+) -> Float[np.ndarray, "seeds"]:
+    """lambda at which J^2 ends at `target`, interpolated in ln(lambda) and ln(J^2) for each seed.
+
+    Args:
+      target: J^2 > 0.
+      weight_decay: rising; 0 is left out.
+      j_squared: at the end.
+
+    Returns:
+      NaN where `target` lies outside what was measured.
+    """
+    positive = weight_decay > 0
+    logarithm = np.log(weight_decay[positive])
+    result = []
+    for course in np.log(j_squared[positive]).T:
+        order = np.argsort(course)
+        inside = course.min() <= np.log(target) <= course.max()
+        result.append(np.exp(np.interp(np.log(target), course[order], logarithm[order])) if inside else np.nan)
+    return np.array(result)
+
+
+def best_of(values: Float[np.ndarray, "runs"], scores: Float[np.ndarray, "runs seeds"]) -> tuple[float, float, float]:
+    """The value of the best mean score, and the range of those whose mean is within one standard error of it.
+
+    The standard error is that of the difference of two means over the seeds; with one seed the range is the best alone.
+    """
+    mean, num_seeds = scores.mean(1), scores.shape[1]
+    best = int(mean.argmax())
+    if num_seeds == 1:
+        return float(values[best]), float(values[best]), float(values[best])
+    variance = scores.var(1, ddof=1) / num_seeds
+    near = values[mean[best] - mean <= np.sqrt(variance + variance[best])]
+    return float(values[best]), float(near.min()), float(near.max())
+
+
+def members_of(history: Mapping[str, np.ndarray], chosen: Bool[np.ndarray, "members"]) -> dict[str, np.ndarray]:
+    """The history of some members alone."""
+    return {name: values[chosen] for name, values in history.items()}
+
+
+def closed_form(
+    history: Mapping[str, np.ndarray], member: int, constant_d: float, num_samples: int
+) -> Float[np.ndarray, "entries"]:
+    """J^2 of a member's epochs by Appendix C: growth with D, relaxation by its weight decay."""
+    scale = float(scale_factors(history)[member])
+    rate = scaling.relaxation_rate(scale, num_samples, float(history["weight_decay"][member]))
+    epochs = np.arange(history["j_squared"].shape[1], dtype=np.float32)
+    return np.asarray(scaling.j_squared_after(epochs, float(history["j_squared"][member, 0]), constant_d * scale, rate))

@@ -249,3 +249,44 @@ def scaling(
     )
     below.set(ylabel="residual", xscale="log")
     below.yaxis.set_major_formatter(PercentFormatter(1.0))
+
+
+def rescaled_course(
+    axes: Axes, times: Float[np.ndarray, "entries"], values: Float[np.ndarray, "seeds entries"], run: int, label: str
+) -> None:
+    """Mean over the seeds against the rescaled epoch, with a band of one standard deviation where there are several."""
+    shown, color = np.isfinite(values).any(0), _KERNEL_COLORS[run % len(_KERNEL_COLORS)]
+    mean = np.nanmean(values[:, shown], axis=0)
+    axes.plot(times[shown], mean, color=color, label=label, linewidth=1)
+    if len(values) > 1:
+        spread = np.nanstd(values[:, shown], axis=0)
+        axes.fill_between(times[shown], mean - spread, mean + spread, color=color, alpha=0.25, linewidth=0)
+    axes.set_xlabel("epoch, rescaled to the paper's scale factor")
+
+
+def diagram_path(
+    axes: Axes, j0: Float[np.ndarray, "entries"], j_squared: Float[np.ndarray, "entries"], color: str, label: str
+) -> None:
+    """One way through the (J0/J, 1/J) plane, with its end."""
+    j = np.sqrt(j_squared[np.isfinite(j_squared)])
+    x = j0[: len(j)] / j
+    axes.plot(x, 1 / j, color=color, label=label, linewidth=1)
+    axes.plot(x[-1], 1 / j[-1], "s", color=color, markeredgecolor="white", markersize=6)
+
+
+def scores(
+    axes: Axes,
+    weight_decay: Float[np.ndarray, "runs"],
+    values: Float[np.ndarray, "runs seeds"],
+    marks: Mapping[str, float],
+) -> None:
+    """A score against weight decay, mean and standard deviation over the seeds, with marked decays as lines."""
+    error = values.std(1, ddof=1) if values.shape[1] > 1 else None
+    axes.errorbar(weight_decay, values.mean(1), error, fmt="o-", color=TEST, markersize=4, linewidth=0.8)
+    for (label, value), color in zip(marks.items(), (EDGE, PREDICTION), strict=False):
+        if np.isfinite(value):
+            axes.axvline(value, color=color, linestyle="--", linewidth=1, label=f"{label}: {value:.2g}")
+    least = weight_decay[weight_decay > 0].min()
+    axes.set_xscale("symlog", linthresh=least, linscale=0.5)
+    axes.set_xlim(-least / 3, 1.5 * weight_decay.max())
+    axes.legend()

@@ -1,0 +1,49 @@
+"""Fig. 5: scale factors in ratios c = 1/4 ... 4 (1/16 ... 1 of that of Fig. 2), epochs in proportion to 1 / c.
+
+python -m experiments.fig5                                    paper: 8,001 to 501 epochs, about 4 hours on 2 cores
+python -m experiments.fig5 --config=configs/fig5.py:scaled    c = 4 ... 64 instead: about 20 minutes
+python -m experiments.fig5 --config=configs/fig5.py:quick     c = 32 and 64, most of the course
+python -m experiments.fig5 --config=configs/fig5.py:digits    scikit-learn's digits: seconds
+"""
+
+import ml_collections
+
+from configs.common import DIGITS, choose, training_fields
+
+
+def _sweep(*runs: tuple[int, float, float]) -> dict[str, tuple]:
+    """The sweep of (epochs, eta, alpha) triples."""
+    return dict(zip(("epochs", "learning_rate", "momentum"), zip(*runs, strict=True), strict=True))
+
+
+PAPER = ((8001, 0.0025, 0.0), (4001, 0.005, 0.0), (2001, 0.01, 0.0), (1001, 0.01, 0.5), (501, 0.02, 0.5))
+
+
+def _paper(config: ml_collections.ConfigDict) -> None:
+    """The paper's runs."""
+
+
+def _scaled(config: ml_collections.ConfigDict) -> None:
+    """The same ratios at 16 times the scale factors, by eta as far as it is stable and then by alpha."""
+    runs = ((501, 0.04, 0.0), (251, 0.08, 0.0), (126, 0.08, 0.5), (63, 0.16, 0.5), (32, 0.16, 0.75))
+    config.update(sweep=_sweep(*runs))
+
+
+def _quick(config: ml_collections.ConfigDict) -> None:
+    """Two of the scaled runs."""
+    config.update(sweep=_sweep((50, 0.16, 0.5), (25, 0.16, 0.75)), batch_size=32)
+
+
+def _digits(config: ml_collections.ConfigDict) -> None:
+    """scikit-learn's digits, N = 64, a quarter of the epochs."""
+    config.update(DIGITS, sweep=_sweep(*((epochs // 4, eta, alpha) for epochs, eta, alpha in PAPER)))
+
+
+VARIANTS = {"paper": _paper, "scaled": _scaled, "quick": _quick, "digits": _digits}
+
+
+def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
+    """Returns the config of one variant."""
+    config = training_fields()
+    config.update(sweep=_sweep(*PAPER), sweep_mode="zip", keep_kernels_at=())
+    return choose(variant, VARIANTS, config)
