@@ -264,6 +264,14 @@ def rescaled_course(
     axes.set_xlabel("epoch, rescaled to the paper's scale factor")
 
 
+def zoom_into_order(axes: Axes) -> None:
+    """Limits the axes of courses of J^2 to the ordered phase."""
+    ordered = [np.asarray(line.get_xdata())[np.asarray(line.get_ydata()) <= 1].max() for line in axes.get_lines()]
+    axes.set(xlim=(0, max(ordered)), ylim=(0.2, 1.05), xlabel="")
+    axes.tick_params(labelsize=7)
+    axes.set_title("ordered phase", fontsize=7)
+
+
 def diagram_path(
     axes: Axes, j0: Float[np.ndarray, "entries"], j_squared: Float[np.ndarray, "entries"], color: str, label: str
 ) -> None:

@@ -22,15 +22,15 @@ NUMBERS = {
 }
 
 
-def run(name: str, config: dict[str, Any], directory: Path) -> None:
-    """Data, sweep, spread."""
+def run(name: str, config: dict[str, Any], directory: Path, inset: bool = False) -> None:
+    """Data, sweep, spread; with the ordered phase as an inset, if asked for."""
     dataset = data.load(config["dataset"], config["data_dir"] or None)
     num_samples = len(dataset.train_labels)
     config_fields.validate_batch_size(int(sweep.members(config)["batch_size"].max()), num_samples)
 
     def redraw(history: dict[str, np.ndarray], *suffixes: str) -> None:
         with plotting.figure(9, 4, title(config), *[directory / f"{name}{suffix}" for suffix in suffixes]) as figure:
-            draw(figure, history)
+            draw(figure, history, inset)
 
     history = loop.run(directory, config, dataset, lambda history: redraw(history, ".png"))
     redraw(history, ".png", ".pdf")
@@ -69,9 +69,13 @@ def title(config: dict[str, Any]) -> str:
     return f"{config['dataset']}, {config['activation']}: {number} runs, {config['num_seeds']} seed{plural}"
 
 
-def draw(figure: Figure, history: dict[str, np.ndarray]) -> None:
+def draw(figure: Figure, history: dict[str, np.ndarray], inset: bool) -> None:
     """J^2 and test loss of each run against the rescaled epoch."""
     growth, loss = figure.subplots(1, 2)
+    panels = [(growth, "j_squared"), (loss, "test_loss")]
+    if inset:
+        ordered = growth.inset_axes((0.55, 0.12, 0.42, 0.38))
+        panels.append((ordered, "j_squared"))
     times = analysis.rescaled_epochs(history)
     num_seeds = len(np.unique(history["seed"]))
     for run in range(len(times) // num_seeds):
@@ -79,9 +83,11 @@ def draw(figure: Figure, history: dict[str, np.ndarray]) -> None:
         label = "$\\eta$ {learning_rate:g}, $\\alpha$ {momentum:g}, B {batch_size}".format(
             **{name: history[name][members][0] for name in ("learning_rate", "momentum", "batch_size")}
         )
-        for axes, name in ((growth, "j_squared"), (loss, "test_loss")):
+        for axes, name in panels:
             plotting.rescaled_course(axes, times[members][0], history[name][members], run, label)
     growth.axhline(1, color=plotting.EDGE, linewidth=1, label="edge of chaos")
     growth.set(title="(a) growth", ylabel="$J^2$")
     loss.set(title="(b) test loss", ylabel="test loss")
     growth.legend()
+    if inset:
+        plotting.zoom_into_order(ordered)

@@ -16,7 +16,7 @@ FIELDS = config_fields.TRAINING_FIELDS
 
 def main(config: dict[str, Any], directory: Path) -> None:
     """The sweep and its spread."""
-    collapse.run("fig5", config, directory)
+    collapse.run("fig5", config, directory, inset=True)
 
 
 if __name__ == "__main__":
