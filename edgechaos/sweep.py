@@ -16,7 +16,7 @@ STATIC = ("batch_size", "init_j0", "init_j")
 AXES = (*TRACED, *STATIC, "epochs")
 MODES = ("product", "zip")
 
-_VECTORIZED_UP_TO = 128  # neurons; wider layers fill a processor's cores by themselves (BUILD_NOTES.md)
+_VECTORIZED_UP_TO = 256  # neurons; wider layers fill a processor's cores by themselves (BUILD_NOTES.md)
 _MOST_VECTORIZED = 32  # members per device
 _COPIES = 4  # of the parameters: weights, velocity, gradient, and one more while they are updated
 
