@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from edgechaos import analysis, data, loop, plotting, runs, sweep
 from edgechaos import config as config_fields
+from experiments.announce import announce
 
 NUMBERS = {
     "spread_in_order": "largest relative spread of J^2 over the runs at equal rescaled epoch, for mean J^2 < 1",
@@ -27,6 +28,7 @@ def run(name: str, config: dict[str, Any], directory: Path, inset: bool = False)
     dataset = data.load(config["dataset"], config["data_dir"] or None)
     num_samples = len(dataset.train_labels)
     config_fields.validate_batch_size(int(sweep.members(config)["batch_size"].max()), num_samples)
+    announce(config, dataset)
 
     def redraw(history: dict[str, np.ndarray], *suffixes: str) -> None:
         with plotting.figure(9, 4, title(config), *[directory / f"{name}{suffix}" for suffix in suffixes]) as figure:

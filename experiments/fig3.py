@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from edgechaos import analysis, data, loop, plotting, record, runs, sweep
 from edgechaos import config as config_fields
 from experiments import common
+from experiments.announce import announce
 
 FIELDS = config_fields.TRAINING_FIELDS
 NUMBERS = {
@@ -37,6 +38,7 @@ def main(config: dict[str, Any], directory: Path) -> None:
     dataset = data.load(config["dataset"], config["data_dir"] or None)
     num_samples = len(dataset.train_labels)
     config_fields.validate_batch_size(int(sweep.members(config)["batch_size"].max()), num_samples)
+    announce(config, dataset)
 
     def redraw(history: dict[str, np.ndarray], *suffixes: str) -> dict[str, np.ndarray]:
         measured = analysis.measure(history, num_samples)

@@ -15,6 +15,7 @@ from edgechaos import analysis, data, loop, plotting, record, runs, sweep
 from edgechaos import config as config_fields
 from edgechaos.errors import UserError
 from experiments import common
+from experiments.announce import announce
 
 FIELDS = config_fields.TRAINING_FIELDS
 NUMBERS = {
@@ -34,7 +35,8 @@ def main(config: dict[str, Any], directory: Path) -> None:
         raise UserError("sweep.weight_decay: must contain 0, which Eq. 9 is computed from")
     dataset = data.load(config["dataset"], config["data_dir"] or None)
     num_samples = len(dataset.train_labels)
-    config_fields.validate_batch_size(config["batch_size"], num_samples)
+    config_fields.validate_batch_size(int(sweep.members(config)["batch_size"].max()), num_samples)
+    announce(config, dataset)
 
     def redraw(history: dict[str, np.ndarray], *suffixes: str) -> None:
         with plotting.figure(11, 4, title(config), *[directory / f"fig6{suffix}" for suffix in suffixes]) as figure:
@@ -86,7 +88,7 @@ def compare(
         "accuracy_without_decay": accuracy[0],
         "constant_d": constant_d,
     }
-    eq_9 = float(ec.weight_decay_at_edge(np.nanmean(constant_d), num_samples))
+    eq_9 = float(ec.weight_decay_at_edge(analysis.mean({"constant_d": constant_d})["constant_d"], num_samples))
     predicted = {"weight_decay_at_edge": eq_9, "best_weight_decay": eq_9, "constant_d": config["constant_d"] or np.nan}
     return {name: predicted.get(name, np.nan) for name in NUMBERS}, numbers
 
@@ -120,8 +122,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
     paths, accuracy, growth = figure.subplots(1, 3)
     num_seeds = len(np.unique(history["seed"]))
     shown = three_runs(history)
-    known = np.isfinite(constant_without_decay(history, num_samples))
-    constant_d = float(np.nanmean(constant_without_decay(history, num_samples))) if known.any() else np.nan
+    constant_d = analysis.mean({"constant_d": constant_without_decay(history, num_samples)})["constant_d"]
     for index, run in enumerate(shown):
         members = slice(run * num_seeds, (run + 1) * num_seeds)
         if not np.isfinite(history["j_squared"][members]).any():
@@ -142,7 +143,9 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
     decay, j_squared, scores = ends(history)
     if np.isfinite(scores).all():
         marks = {
-            "ends at $J^2 = 1$": float(np.nanmean(analysis.weight_decay_that_ends_at(1.0, decay, j_squared))),
+            "ends at $J^2 = 1$": analysis.mean({"decay": analysis.weight_decay_that_ends_at(1.0, decay, j_squared)})[
+                "decay"
+            ],
             "Eq. 9": float(ec.weight_decay_at_edge(constant_d, num_samples)),
         }
         plotting.scores(accuracy, decay, scores, marks)

@@ -1,0 +1,32 @@
+"""What a sweep is expected to show, printed before it starts."""
+
+from typing import Any
+
+import numpy as np
+
+from edgechaos import analysis, cost, sweep
+from edgechaos.dataset import Dataset
+
+
+def announce(config: dict[str, Any], dataset: Dataset) -> None:
+    """Prints slope, epoch of J^2 = 1, J^2 at the end (Eqs. 4, 5, C5) for each run, and the time for all."""
+    columns, num_samples = sweep.members(config), len(dataset.train_labels)
+    rate = cost.matrix_product_rate()
+    seconds = 0.0
+    print("predicted, by Eqs. 4 and 5" if config["constant_d"] else "no prediction: D of this data set is not known")
+    for member in range(len(columns["seed"])):
+        run = {**config, **{name: values[member].item() for name, values in columns.items()}}
+        expected = cost.predicted_seconds(dataset, run["epochs"], run["batch_size"], rate)
+        seconds += expected
+        if columns["seed"][member] > columns["seed"][0] or not config["constant_d"]:
+            continue
+        numbers = analysis.predict(run, num_samples, expected)
+        at_edge = f"{numbers['epoch_at_edge']:.1f}" if np.isfinite(numbers["epoch_at_edge"]) else "never"
+        named = "eta {learning_rate:<7g} alpha {momentum:<5g} B {batch_size:<4d} lambda {weight_decay:<7g}".format(
+            **run
+        )
+        print(
+            f"{named} A {numbers['slope_a']:.5f}  J^2 = 1 at epoch {at_edge}  J^2 after {run['epochs']} epochs "
+            f"{numbers['final_j_squared']:.2f}"
+        )
+    print(f"about {seconds / 60:.1f} minutes of computing on a machine that does nothing else", flush=True)
