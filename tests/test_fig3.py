@@ -80,12 +80,13 @@ def test_killed_sweep_resumes_with_the_same_bits(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    # in the middle of the third batch, with two finished ones
+    # some way into the third batch, with two finished ones
     wait_for(lambda: process.poll() is not None or processes.steps(broken / "checkpoint-2"))
     assert process.poll() is None, process.communicate()[1]
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert {path.name for path in (broken / "parts").glob("*.npz")} == {"0.npz", "1.npz"}
+    assert {path.name for path in (broken / "parts").glob("*.npz")} >= {"0.npz", "1.npz"}
+    assert read_npz(broken / "history.npz")["epochs_done"].min() < 60
     for workdir in (broken, whole):
         result = run(workdir, *LONG)
         assert result.returncode == 0, result.stderr
