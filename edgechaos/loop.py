@@ -180,11 +180,21 @@ def _remove_intermediate(directory: Path) -> None:
 
 
 def _members_at_once(whole: record.Record, dataset: Dataset) -> int:
-    """The size of a batch on this machine's devices."""
+    """The size of a batch on this machine's devices.
+
+    Raises:
+      UserError: not even one member fits beside the data.
+    """
     devices = jax.devices()
     limits = devices[0].memory_stats() or {}
-    free = limits.get("bytes_limit", runs.free_memory()) / 2  # the other half: data, evaluation, fragmentation
+    free = limits.get("bytes_limit", runs.free_memory()) / 2  # the other half: evaluation, fragmentation
     num_neurons = dataset.train_images.shape[1]
+    need = sweep.member_bytes(num_neurons, dataset.num_classes) + sum(leaf.nbytes for leaf in jax.tree.leaves(dataset))
+    if need > free:
+        raise UserError(
+            f"N = {num_neurons} neurons and the data need {need / 2**30:.3g} GiB of memory, half of what is free is "
+            f"{free / 2**30:.3g} GiB"
+        )
     return sweep.members_at_once(
         len(whole.diverged), num_neurons, dataset.num_classes, len(devices), devices[0].platform, free
     )
