@@ -266,8 +266,8 @@ def rescaled_course(
 
 def zoom_into_order(axes: Axes) -> None:
     """Limits the axes of courses of J^2 to the ordered phase."""
-    ordered = [np.asarray(line.get_xdata())[np.asarray(line.get_ydata()) <= 1].max() for line in axes.get_lines()]
-    axes.set(xlim=(0, max(ordered)), ylim=(0.2, 1.05), xlabel="")
+    ordered = [np.asarray(line.get_xdata())[np.asarray(line.get_ydata()) <= 1] for line in axes.get_lines()]
+    axes.set(xlim=(0, np.max(np.concatenate(ordered), initial=1)), ylim=(0.2, 1.05), xlabel="")
     axes.tick_params(labelsize=7)
     axes.set_title("ordered phase", fontsize=7)
 

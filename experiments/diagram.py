@@ -49,14 +49,14 @@ def simulate(
       UserError: N is too large for the memory budget, or a checkpoint cannot be written.
       Interrupted: by Ctrl-C or SIGTERM, after the state was saved.
     """
+    try:
+        at_once = slots_at_once(num_neurons, int(memory_gib * GIB))
+    except ValueError as error:
+        raise UserError(f"{error}; raise memory_gib = {memory_gib:g}") from error
     mesh = Mesh(np.array(jax.devices()), ("devices",))
     disorder = jax.jit(draw_disorder, static_argnums=1)(jax.random.key(seed), num_neurons, perturbation_std)
     j0, j = _over_devices(mesh, *cells_of(jnp.asarray(j0_over_j), jnp.asarray(inverse_j)))
-    try:
-        slots = min(slots_at_once(num_neurons, int(memory_gib * GIB)), j.shape[1])
-    except ValueError as error:
-        raise UserError(f"{error}; raise memory_gib = {memory_gib:g}") from error
-
+    slots = min(at_once, j.shape[1])
     folder = directory / f"diagram-{seed}"
     arguments = {"axes": [j0_over_j.tolist(), inverse_j.tolist()], "seed": seed, "std": perturbation_std}
     arguments |= {"N": num_neurons, "iterations": num_iterations, "phi": activation, "slots": slots, "split": j.shape}

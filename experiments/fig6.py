@@ -137,7 +137,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
     paths.set(title="(a) paths", xlabel="$J_0/J$", ylabel="$1/J$", xlim=(-1, 1))
     paths.legend()
     growth.axhline(1, color=plotting.EDGE, linestyle="--", linewidth=1)
-    top = 1.1 * max(np.nanmax(history["j_squared"]), 1)
+    top = 1.1 * np.nanmax(history["j_squared"], initial=1)
     growth.set(title="(c) growth (dotted: Appendix C)", ylabel="$J^2$", ylim=(0, top))
     growth.legend()
     decay, j_squared, scores = ends(history)
