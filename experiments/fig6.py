@@ -136,7 +136,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
     paths.axhline(1, color=plotting.EDGE, linestyle="--", linewidth=1, label="edge of chaos")
     paths.set(title="(a) paths", xlabel="$J_0/J$", ylabel="$1/J$", xlim=(-1, 1))
     paths.legend()
-    growth.axhline(1, color=plotting.EDGE, linestyle="--", linewidth=1)
+    growth.axhline(1, color=plotting.EDGE, linestyle="--", linewidth=1, label="edge of chaos")
     top = 1.1 * np.nanmax(history["j_squared"], initial=1)
     growth.set(title="(c) growth (dotted: Appendix C)", ylabel="$J^2$", ylim=(0, top))
     growth.legend()
