@@ -9,7 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
@@ -100,15 +100,22 @@ def path(
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
 
 
+def _mean_and_band(
+    axes: Axes, x: Shaped[np.ndarray, "entries"], values: Float[np.ndarray, "members entries"], **style: Any
+) -> None:
+    """Mean over the members where there is one, with a band of one standard deviation where there are several."""
+    shown = np.isfinite(values).any(0)
+    mean = np.nanmean(values[:, shown], axis=0)
+    axes.plot(x[shown], mean, **style)
+    if len(values) > 1:
+        spread = np.nanstd(values[:, shown], axis=0)
+        axes.fill_between(x[shown], mean - spread, mean + spread, color=style["color"], alpha=0.25, linewidth=0)
+
+
 def course(axes: Axes, values: Float[np.ndarray, "members epochs"], color: str, label: str) -> None:
     """Mean over the members against epoch, with a band of one standard deviation where there are several."""
     epochs = np.arange(values.shape[1])
-    shown = np.isfinite(values).any(0)
-    mean = np.nanmean(values[:, shown], axis=0)
-    axes.plot(epochs[shown], mean, color=color, label=label)
-    if len(values) > 1:
-        spread = np.nanstd(values[:, shown], axis=0)
-        axes.fill_between(epochs[shown], mean - spread, mean + spread, color=color, alpha=0.25, linewidth=0)
+    _mean_and_band(axes, epochs, values, color=color, label=label)
     axes.set(xlabel="epoch", xlim=(0, max(len(epochs) - 1, 1)))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
@@ -255,12 +262,7 @@ def rescaled_course(
     axes: Axes, times: Float[np.ndarray, "entries"], values: Float[np.ndarray, "seeds entries"], run: int, label: str
 ) -> None:
     """Mean over the seeds against the rescaled epoch, with a band of one standard deviation where there are several."""
-    shown, color = np.isfinite(values).any(0), _KERNEL_COLORS[run % len(_KERNEL_COLORS)]
-    mean = np.nanmean(values[:, shown], axis=0)
-    axes.plot(times[shown], mean, color=color, label=label, linewidth=1)
-    if len(values) > 1:
-        spread = np.nanstd(values[:, shown], axis=0)
-        axes.fill_between(times[shown], mean - spread, mean + spread, color=color, alpha=0.25, linewidth=0)
+    _mean_and_band(axes, times, values, color=_KERNEL_COLORS[run % len(_KERNEL_COLORS)], label=label, linewidth=1)
     axes.set_xlabel("epoch, rescaled to the paper's scale factor")
 
 

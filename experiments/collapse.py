@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, data, loop, plotting, runs, sweep
-from edgechaos import config as config_fields
-from experiments.announce import announce
+from edgechaos import analysis, loop, plotting, sweep
+from experiments import sweeps
 
 NUMBERS = {
     "spread_in_order": "largest relative spread of J^2 over the runs at equal rescaled epoch, for mean J^2 < 1",
@@ -25,10 +24,8 @@ NUMBERS = {
 
 def run(name: str, config: dict[str, Any], directory: Path, inset: bool = False) -> None:
     """Data, sweep, spread; with the ordered phase as an inset, if asked for."""
-    dataset = data.load(config["dataset"], config["data_dir"] or None)
+    dataset = sweeps.prepare(config)
     num_samples = len(dataset.train_labels)
-    config_fields.validate_batch_size(int(sweep.members(config)["batch_size"].max()), num_samples)
-    announce(config, dataset)
 
     def redraw(history: dict[str, np.ndarray], *suffixes: str) -> None:
         with plotting.figure(9, 4, title(config), *[directory / f"{name}{suffix}" for suffix in suffixes]) as figure:
@@ -45,10 +42,7 @@ def run(name: str, config: dict[str, Any], directory: Path, inset: bool = False)
         "test_loss_spread": 0.0,
         "j_squared_at_optimal_epoch": 1.0,
     }
-    runs.write_json(directory / "summary.json", analysis.summary(predicted, measured, title(config), NUMBERS))
-    columns = {"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)}
-    print(analysis.table(columns, NUMBERS))
-    print(f"figure: {directory / f'{name}.png'}")
+    sweeps.report(directory / f"{name}.png", title(config), predicted, measured, NUMBERS)
 
 
 def compare(history: dict[str, np.ndarray], measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

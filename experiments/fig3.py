@@ -12,10 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, data, loop, plotting, record, runs, sweep
+from edgechaos import analysis, loop, plotting, record, sweep
 from edgechaos import config as config_fields
-from experiments import common
-from experiments.announce import announce
+from experiments import common, sweeps
 
 FIELDS = config_fields.TRAINING_FIELDS
 NUMBERS = {
@@ -35,10 +34,8 @@ PANELS = {
 
 def main(config: dict[str, Any], directory: Path) -> None:
     """Data, sweep, verdict."""
-    dataset = data.load(config["dataset"], config["data_dir"] or None)
+    dataset = sweeps.prepare(config)
     num_samples = len(dataset.train_labels)
-    config_fields.validate_batch_size(int(sweep.members(config)["batch_size"].max()), num_samples)
-    announce(config, dataset)
 
     def redraw(history: dict[str, np.ndarray], *suffixes: str) -> dict[str, np.ndarray]:
         measured = analysis.measure(history, num_samples)
@@ -49,15 +46,11 @@ def main(config: dict[str, Any], directory: Path) -> None:
     history = loop.run(directory, config, dataset, lambda history: redraw(history, ".png"))
     measured = redraw(history, ".png", ".pdf")
     predicted, numbers = compare(config, history, measured)
-    summary = analysis.summary(predicted, numbers, title(config), NUMBERS)
     rows = run_by_run(history, measured)
-    runs.write_json(directory / "summary.json", {**summary, "runs": rows})
     for row in rows:
         print("eta {learning_rate:<7g} alpha {momentum:<5g} B {batch_size:<4d} A {slope_a:.5f}".format(**row), end="  ")
         print("deviation {deviation:+.1%}  {verdict}".format(**row))
-    columns = {"predicted": predicted, "measured": analysis.mean(numbers), "+-": analysis.spread(numbers)}
-    print(analysis.table(columns, NUMBERS))
-    print(f"figure: {directory / 'fig3.png'}")
+    sweeps.report(directory / "fig3.png", title(config), predicted, numbers, NUMBERS, runs=rows)
 
 
 def compare(

@@ -11,11 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, data, loop, plotting, record, runs, sweep
+from edgechaos import analysis, loop, plotting, record, sweep
 from edgechaos import config as config_fields
 from edgechaos.errors import UserError
-from experiments import common
-from experiments.announce import announce
+from experiments import common, sweeps
 
 FIELDS = config_fields.TRAINING_FIELDS
 NUMBERS = {
@@ -33,10 +32,8 @@ def main(config: dict[str, Any], directory: Path) -> None:
     """Data, sweep, comparison with Eq. 9."""
     if 0.0 not in config["sweep"].get("weight_decay", ()):
         raise UserError("sweep.weight_decay: must contain 0, which Eq. 9 is computed from")
-    dataset = data.load(config["dataset"], config["data_dir"] or None)
+    dataset = sweeps.prepare(config)
     num_samples = len(dataset.train_labels)
-    config_fields.validate_batch_size(int(sweep.members(config)["batch_size"].max()), num_samples)
-    announce(config, dataset)
 
     def redraw(history: dict[str, np.ndarray], *suffixes: str) -> None:
         with plotting.figure(11, 4, title(config), *[directory / f"fig6{suffix}" for suffix in suffixes]) as figure:
@@ -45,15 +42,11 @@ def main(config: dict[str, Any], directory: Path) -> None:
     history = loop.run(directory, config, dataset, lambda history: redraw(history, ".png"))
     redraw(history, ".png", ".pdf")
     predicted, measured = compare(config, history, num_samples)
-    summary = analysis.summary(predicted, measured, title(config), NUMBERS)
     rows = run_by_run(history)
-    runs.write_json(directory / "summary.json", {**summary, "runs": rows})
     for row in rows:
         print("lambda {weight_decay:<8g} J^2 {j_squared:.3f} +- {j_squared_deviation:.3f}".format(**row), end="   ")
         print("test accuracy {accuracy:.4f} +- {accuracy_deviation:.4f}".format(**row))
-    columns = {"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)}
-    print(analysis.table(columns, NUMBERS))
-    print(f"figure: {directory / 'fig6.png'}")
+    sweeps.report(directory / "fig6.png", title(config), predicted, measured, NUMBERS, runs=rows)
 
 
 def ends(history: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
