@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from edgechaos import analysis, loop, plotting, sweep
-from experiments import sweeps
+from experiments import common, sweeps
 
 NUMBERS = {
     "spread_in_order": "largest relative spread of J^2 over the runs at equal rescaled epoch, for mean J^2 < 1",
@@ -42,7 +42,7 @@ def run(name: str, config: dict[str, Any], directory: Path, inset: bool = False)
         "test_loss_spread": 0.0,
         "j_squared_at_optimal_epoch": 1.0,
     }
-    sweeps.report(directory / f"{name}.png", title(config), predicted, measured, NUMBERS)
+    common.report(directory / f"{name}.png", title(config), predicted, measured, NUMBERS)
 
 
 def compare(history: dict[str, np.ndarray], measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
+import numpy as np
 from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from edgechaos import analysis, files, runs
 from edgechaos import config as config_fields
-from edgechaos import files, runs
 from edgechaos.errors import UserError
 
 Experiment = Callable[[dict[str, Any], Path], None]
@@ -69,6 +70,22 @@ def run(
     for flag in (config_flag, workdir_flag):  # --help shows the flags of the main module only
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])
     app.run(main, flags_parser=parse)
+
+
+def report(
+    figure: Path,
+    title: str,
+    predicted: Mapping[str, float],
+    measured: Mapping[str, np.ndarray],
+    meaning: Mapping[str, str],
+    **further: Any,
+) -> None:
+    """Writes summary.json beside the figure, and prints measured beside predicted."""
+    summary = analysis.summary(predicted, measured, title, meaning)
+    runs.write_json(figure.parent / "summary.json", {**summary, **further})
+    columns = {"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)}
+    print(analysis.table(columns, meaning))
+    print(f"figure: {figure}")
 
 
 def _fail(error: object) -> NoReturn:

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import agreement, analysis, files, plotting, runs
+from edgechaos import agreement, files, plotting
 from edgechaos import config as config_fields
 from edgechaos.activations import ACTIVATIONS, activation_function
 from edgechaos.errors import UserError
@@ -85,12 +85,9 @@ def main(config: dict[str, Any], directory: Path) -> None:
     arrays = files.read_npz(path)
     predicted, measured = compare(config, arrays)
     meaning = {name: NUMBERS[name.partition("_at_")[0]] for name in predicted}
-    runs.write_json(directory / "summary.json", analysis.summary(predicted, measured, title(config), meaning))
-    columns = {"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)}
-    print(analysis.table(columns, predicted))
     with plotting.figure(9, 8, title(config), directory / "fig1.png", directory / "fig1.pdf") as figure:
         draw(figure, config, arrays)
-    print(f"figure: {directory / 'fig1.png'}")
+    common.report(directory / "fig1.png", title(config), predicted, measured, meaning)
 
 
 def theory(config: dict[str, Any]) -> dict[str, np.ndarray]:

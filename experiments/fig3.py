@@ -50,7 +50,7 @@ def main(config: dict[str, Any], directory: Path) -> None:
     for row in rows:
         print("eta {learning_rate:<7g} alpha {momentum:<5g} B {batch_size:<4d} A {slope_a:.5f}".format(**row), end="  ")
         print("deviation {deviation:+.1%}  {verdict}".format(**row))
-    sweeps.report(directory / "fig3.png", title(config), predicted, numbers, NUMBERS, runs=rows)
+    common.report(directory / "fig3.png", title(config), predicted, numbers, NUMBERS, runs=rows)
 
 
 def compare(

@@ -46,7 +46,7 @@ def main(config: dict[str, Any], directory: Path) -> None:
     for row in rows:
         print("lambda {weight_decay:<8g} J^2 {j_squared:.3f} +- {j_squared_deviation:.3f}".format(**row), end="   ")
         print("test accuracy {accuracy:.4f} +- {accuracy_deviation:.4f}".format(**row))
-    sweeps.report(directory / "fig6.png", title(config), predicted, measured, NUMBERS, runs=rows)
+    common.report(directory / "fig6.png", title(config), predicted, measured, NUMBERS, runs=rows)
 
 
 def ends(history: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, asymptotics, data, files, loop, plotting, record, runs
+from edgechaos import asymptotics, data, files, loop, plotting, record, runs
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
 from edgechaos.errors import UserError
@@ -91,12 +91,9 @@ def main(config: dict[str, Any], directory: Path) -> None:
     arrays = files.read_npz(path)
     predicted, measured = compare(arrays)
     meaning = {name: NUMBERS[name.partition("_at_")[0]] for name in predicted}
-    runs.write_json(directory / "summary.json", analysis.summary(predicted, measured, title(config), meaning))
-    columns = {"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)}
-    print(analysis.table(columns, predicted))
     with plotting.figure(9, 7, title(config), directory / "fig7.png", directory / "fig7.pdf") as figure:
         draw(figure, arrays)
-    print(f"figure: {directory / 'fig7.png'}")
+    common.report(directory / "fig7.png", title(config), predicted, measured, meaning)
 
 
 def find_kernels(config: dict[str, Any], directory: Path, dataset: Dataset) -> dict[str, dict[str, np.ndarray]]:

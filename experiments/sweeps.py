@@ -1,12 +1,10 @@
-"""What the sweeps of Figs. 3 to 6 share: the data and the prediction before, the summary after."""
+"""What the sweeps of Figs. 3 to 6 share before they start: the data and the prediction."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgechaos import analysis, cost, data, runs, sweep
+from edgechaos import analysis, cost, data, sweep
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
 
@@ -17,22 +15,6 @@ def prepare(config: dict[str, Any]) -> Dataset:
     config_fields.validate_batch_size(int(sweep.members(config)["batch_size"].max()), len(dataset.train_labels))
     announce(config, dataset)
     return dataset
-
-
-def report(
-    figure: Path,
-    title: str,
-    predicted: Mapping[str, float],
-    measured: Mapping[str, np.ndarray],
-    meaning: Mapping[str, str],
-    **further: Any,
-) -> None:
-    """Writes summary.json beside the figure, and prints measured beside predicted."""
-    summary = analysis.summary(predicted, measured, title, meaning)
-    runs.write_json(figure.parent / "summary.json", {**summary, **further})
-    columns = {"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)}
-    print(analysis.table(columns, meaning))
-    print(f"figure: {figure}")
 
 
 def announce(config: dict[str, Any], dataset: Dataset) -> None:
