@@ -32,6 +32,7 @@ def training_fields() -> ml_collections.ConfigDict:
             "sweep_mode": "product",
             "keep_kernels_at": (1, 10, 200),  # those of Fig. 7
             "constant_d": 10.96,  # mean of the authors' recorded slopes over eta / B, spread 1 %
+            "devices": 0,
             "checkpoint_seconds": 30.0,
         }
     )

@@ -8,8 +8,6 @@ from jaxtyping import Bool, Float, Shaped
 
 from edgechaos import scaling
 
-_FIT_EPOCHS = 50  # the paper's range of the line fit
-
 MEANING = {
     "slope_a": "A of Eq. 4 per epoch: growth of J^2 without weight decay",
     "slope_a_standard_error": "of the least-squares slope",
@@ -17,7 +15,7 @@ MEANING = {
     "intercept_c": "C of Eq. 4",
     "constant_d": "D of Eq. 5",
     "constant_d_standard_error": "of the same fit",
-    "fit_epochs": "the fit uses the states after 0 ... fit_epochs epochs",
+    "fit_epochs": "the fit uses the states after 0 ... fit_epochs epochs, those of J^2 < 1",
     "epoch_at_edge": "epoch at which J^2 = 1",
     "optimal_epoch": "epoch of least test loss",
     "j_squared_at_optimal_epoch": "J^2 there",
@@ -85,7 +83,7 @@ def _measure_member(history: Mapping[str, np.ndarray], member: int, num_samples:
     last = int(np.flatnonzero(np.isfinite(test_loss))[-1])
     best = int(np.nanargmin(test_loss))
     at_edge = epoch_at(j_squared, 1.0)
-    fit_epochs = int(min(_FIT_EPOCHS, last, np.floor(at_edge) if np.isfinite(at_edge) else np.inf))
+    fit_epochs = int(np.floor(at_edge)) if np.isfinite(at_edge) else last
     scale = scaling.scale_factor(*(history[name][member] for name in ("learning_rate", "momentum", "batch_size")))
     fitted_slope = intercept = error = np.nan
     if fit_epochs >= 2:

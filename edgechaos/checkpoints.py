@@ -37,7 +37,14 @@ def _digest(leaves: Mapping[str, np.ndarray]) -> str:
 
 def _manager(directory: Path) -> ocp.CheckpointManager:
     """Keeps the last two checkpoints, each written beside its final name and renamed."""
-    options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+    this = jax.process_index()  # each process of several keeps checkpoints of its own and waits for no other
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=this, active_processes={this}, barrier_sync_key_prefix=f"{this}"
+    )
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=2, enable_async_checkpointing=False, create=False, multiprocessing_options=alone
+    )
+    directory.mkdir(parents=True, exist_ok=True)
     return ocp.CheckpointManager(directory.absolute(), options=options)
 
 

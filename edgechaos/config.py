@@ -75,11 +75,12 @@ TRAINING_FIELDS: dict[str, Field] = {
     "keep_kernels_at": epochs_tuple(
         "after which hidden kernels are kept, beside the one nearest to J = 1; () keeps none"
     ),
+    "devices": integer(0, "how many devices a process spreads members over, 0 for all there are"),
     **RUN_FIELDS,
 }
 _SEEDS = 2**31  # JAX keeps the low 32 bits of a seed
 # a run may be resumed with other values of these
-INCIDENTAL = ("data_dir", "checkpoint_seconds", "memory_gib", "fig2_workdir")
+INCIDENTAL = ("data_dir", "devices", "checkpoint_seconds", "memory_gib", "fig2_workdir")
 
 
 def validate(config: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str, Any]:

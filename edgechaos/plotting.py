@@ -266,6 +266,15 @@ def rescaled_course(
     axes.set_xlabel("epoch, rescaled to the paper's scale factor")
 
 
+def points(
+    axes: Axes, x: Float[np.ndarray, "points"], values: Float[np.ndarray, "points seeds"], run: int, label: str
+) -> None:
+    """Means over the seeds with standard deviations where there are several, joined by a thin line."""
+    error = values.std(1, ddof=1) if values.shape[1] > 1 else None
+    color = _KERNEL_COLORS[run % len(_KERNEL_COLORS)]
+    axes.errorbar(x, values.mean(1), error, fmt="o-", color=color, markersize=4, linewidth=0.8, label=label)
+
+
 def zoom_into_order(axes: Axes) -> None:
     """Limits the axes of courses of J^2 to the ordered phase."""
     ordered = [np.asarray(line.get_xdata())[np.asarray(line.get_ydata()) <= 1] for line in axes.get_lines()]

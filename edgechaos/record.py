@@ -83,7 +83,8 @@ def fill(record: Record, members: Int[np.ndarray, "batch"], state: Mapping[str, 
     for name, values in record.state().items():
         new = np.asarray(state[name])
         if new.ndim == 2:
-            values[members, : new.shape[1]] = new
+            width = min(new.shape[1], values.shape[1])  # beyond the longest of the members there is nothing
+            values[members, :width] = new[:, :width]
         else:
             values[members] = new
 

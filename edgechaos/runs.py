@@ -50,7 +50,7 @@ def _refuse_other_config(path: Path, config: Mapping[str, Any]) -> None:
     """Compares with the config.json of an earlier run that left arrays or a checkpoint behind."""
     if not path.exists():
         return
-    if not (any(path.parent.glob("*.npz")) or (path.parent / "checkpoint").exists()):
+    if not any(any(path.parent.glob(left)) for left in ("*.npz", "checkpoint*", "parts/*.npz")):
         (path.parent / "provenance.json").unlink(missing_ok=True)  # of commands that came to nothing
         return
     try:
@@ -101,31 +101,31 @@ def _jsonable(value: Any) -> Any:
 
 
 def keep_kernels(
-    directory: Path,
-    name: str,
-    kernels: Float[np.ndarray, "some N N"],
-    epoch: int,
-    members: Int[np.ndarray, "some"],
-    num_members: int,
+    directory: Path, name: str, kernels: Float[np.ndarray, "some N N"], epoch: int, members: Int[np.ndarray, "some"]
 ) -> None:
-    """Keeps hidden kernels of some members in kernels/NAME.npz of a work directory, beside those of the others."""
-    path = directory / "kernels" / f"{name}.npz"
-    path.parent.mkdir(exist_ok=True)
-    shape = num_members, *kernels.shape[1:]
-    kept = {"kernel": np.full(shape, np.nan, kernels.dtype), "epoch": np.full(num_members, -1)}
-    if path.exists():
-        kept = read_npz(path)
-    kept["kernel"][members], kept["epoch"][members] = kernels, epoch
-    write_npz(path, kept)
+    """Keeps hidden kernels of some members, each in kernels/NAME-MEMBER.npz of a work directory."""
+    (directory / "kernels").mkdir(exist_ok=True)
+    for member, kernel in zip(members, kernels, strict=True):
+        write_npz(directory / "kernels" / f"{name}-{member}.npz", {"kernel": kernel, "epoch": np.array(epoch)})
 
 
-def read_kernels(directory: Path) -> dict[str, dict[str, np.ndarray]]:
+def read_kernels(directory: Path, num_members: int) -> dict[str, dict[str, np.ndarray]]:
     """The kept kernels: name -> kernel [members, N, N] and epoch [members], NaN and -1 where there is none.
 
     Raises:
       UserError: a file is damaged.
     """
-    return {path.stem: read_npz(path) for path in (directory / "kernels").glob("*.npz")}
+    kept: dict[str, dict[str, np.ndarray]] = {}
+    for path in sorted((directory / "kernels").glob("*-*.npz")):
+        name, _, member = path.stem.rpartition("-")
+        one = read_npz(path)
+        if name not in kept:
+            shape = num_members, *one["kernel"].shape
+            kept[name] = {"kernel": np.full(shape, np.nan, np.float32), "epoch": np.full(num_members, -1)}
+        if member.isdecimal() and int(member) < num_members:
+            for entry, values in kept[name].items():
+                values[int(member)] = one[entry]
+    return kept
 
 
 def record_provenance(directory: Path, module: str, arguments: Sequence[str], arrays: Mapping[str, str]) -> None:
@@ -154,6 +154,7 @@ def record_provenance(directory: Path, module: str, arguments: Sequence[str], ar
         "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
         "processor": processor(),
         "cores": os.cpu_count(),
+        "processes": jax.process_count(),
     }
     write_json(path, {"arrays": arrays, "processes": [*earlier, process]})
 

@@ -1,4 +1,4 @@
-"""The members of a sweep, and the batches in which they are computed."""
+"""The members of a sweep, and how many of them a machine computes together."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Shaped
 
 Columns = dict[str, Shaped[np.ndarray, "members"]]
 
@@ -37,22 +37,6 @@ def members(config: Mapping[str, Any]) -> Columns:
     seeds = range(config["seed"], config["seed"] + config["num_seeds"])
     rows = [{**config, **changes, "seed": seed} for changes in combinations(config) for seed in seeds]
     return {name: np.array([row[name] for row in rows]) for name in (*AXES, "seed")}
-
-
-def batches(columns: Columns, at_once: int) -> list[Int[np.ndarray, "batch"]]:
-    """Members that are computed together: equal in what a program is compiled for, and of similar length.
-
-    Args:
-      columns: of all members.
-      at_once: the most members of a batch, >= 1.
-    """
-    places = range(len(columns["seed"]))
-    order = sorted(places, key=lambda member: (*(columns[name][member] for name in STATIC), columns["epochs"][member]))
-    result = []
-    for _, group in itertools.groupby(order, key=lambda member: tuple(columns[name][member] for name in STATIC)):
-        members = list(group)
-        result += [np.array(members[first : first + at_once]) for first in range(0, len(members), at_once)]
-    return result
 
 
 def member_bytes(num_neurons: int, num_classes: int) -> int:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from edgechaos.dataset import AnyArray, Dataset
@@ -215,24 +216,50 @@ def make_train(
     return train
 
 
-def _over_members(function: Callable[..., Any], vectorized: bool, *members: Any) -> Any:
-    """`function` of one member over a leading axis: by vmap, or one after the other."""
-    return jax.vmap(function)(*members) if vectorized else jax.lax.map(lambda member: function(*member), members)
+def _over_members(
+    function: Callable[..., Any], dataset: Dataset, vectorized: bool, mesh: Mesh | None, *members: Any
+) -> Any:
+    """`function(dataset, *member)` over a leading axis: by vmap or one after the other, on each device for its own."""
+
+    def local(dataset: Dataset, *members: Any) -> Any:
+        one = functools.partial(function, dataset)
+        return jax.vmap(one)(*members) if vectorized else jax.lax.map(lambda member: one(*member), members)
+
+    if mesh is None:
+        return local(dataset, *members)
+    split = PartitionSpec("members")
+    specs = (PartitionSpec(), *[split for _ in members])
+    # no value crosses devices, so that there is nothing for the check of replication to find
+    return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(dataset, *members)
 
 
-@functools.partial(jax.jit, static_argnames=("spec", "vectorized"))
+@functools.partial(jax.jit, static_argnames=("spec", "vectorized", "mesh"))
 def start_members(
     keys: Key[Array, "members"],
     hyperparameters: Hyperparameters,
     dataset: Dataset,
     spec: Spec,
     vectorized: bool = False,
+    mesh: Mesh | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """`start` for a leading axis of members, by vmap or one after the other."""
-    return _over_members(lambda key, numbers: start(key, numbers, dataset, spec), vectorized, keys, hyperparameters)
+    """`start` for a leading axis of members, by vmap or one after the other.
+
+    Args:
+      keys: one per member.
+      hyperparameters: likewise.
+      dataset: on the devices.
+      spec: static description.
+      vectorized: by vmap.
+      mesh: of devices along an axis "members", whose size divides the number of members; each device computes its own.
+    """
+
+    def one(dataset: Dataset, key: PRNGKeyArray, numbers: Hyperparameters) -> tuple[TrainState, Metrics]:
+        return start(key, numbers, dataset, spec)
+
+    return _over_members(one, dataset, vectorized, mesh, keys, hyperparameters)
 
 
-@functools.partial(jax.jit, static_argnames=("spec", "vectorized"), donate_argnames="state")
+@functools.partial(jax.jit, static_argnames=("spec", "vectorized", "mesh"), donate_argnames="state")
 def advance_members(
     state: TrainState,
     keys: Key[Array, "members"],
@@ -240,13 +267,16 @@ def advance_members(
     dataset: Dataset,
     spec: Spec,
     vectorized: bool = False,
+    mesh: Mesh | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """`advance` for a leading axis of members, by vmap or one after the other.
+    """`advance` for a leading axis of members, with the arguments of `start_members`.
 
     One after the other, no member depends on which others there are. The buffers of `state` are donated.
     """
 
-    def one(state: TrainState, key: PRNGKeyArray, numbers: Hyperparameters) -> tuple[TrainState, Metrics]:
+    def one(
+        dataset: Dataset, state: TrainState, key: PRNGKeyArray, numbers: Hyperparameters
+    ) -> tuple[TrainState, Metrics]:
         return advance(state, key, numbers, dataset, spec)
 
-    return _over_members(one, vectorized, state, keys, hyperparameters)
+    return _over_members(one, dataset, vectorized, mesh, state, keys, hyperparameters)

@@ -13,7 +13,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from edgechaos import analysis, files, runs
+from edgechaos import analysis, distributed, files, loop, runs
 from edgechaos import config as config_fields
 from edgechaos.errors import UserError
 
@@ -21,7 +21,11 @@ Experiment = Callable[[dict[str, Any], Path], None]
 
 
 def run(
-    name: str, experiment: Experiment, fields: Mapping[str, config_fields.Field], arrays: Mapping[str, str]
+    name: str,
+    experiment: Experiment,
+    fields: Mapping[str, config_fields.Field],
+    arrays: Mapping[str, str],
+    is_sweep: bool = False,
 ) -> None:
     """Parses the command line and calls `experiment(config, directory)` on a validated config.
 
@@ -30,6 +34,7 @@ def run(
       experiment: does the work.
       fields: of its config.
       arrays: name -> shape and meaning, of what it writes.
+      is_sweep: whether several processes may share it, each with some of its members.
     """
     config_flag = config_flags.DEFINE_config_file(
         "config",
@@ -38,6 +43,7 @@ def run(
         f"{config_fields.describe(fields)}",
     )
     workdir_flag = flags.DEFINE_string("workdir", None, f"work directory (default: runs/{name}-VARIANT)")
+    key_flags = [config_flag, workdir_flag, *(_distributed_flags() if is_sweep else ())]
 
     def parse(arguments: list[str]) -> list[str]:
         path = _config_flag_text(name).partition(":")[0]
@@ -56,20 +62,54 @@ def run(
             _fail("workdir = '': must name a directory")
         try:
             config = config_fields.validate(config_flag.value.to_dict(), fields)
+            absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax logs what it then raises
+            if is_sweep:
+                _connect()
             _set_up_logging()
             use_compilation_cache()
-            with runs.work_directory(workdir_flag.value or f"runs/{name}-{variant}", config) as directory:
-                runs.record_provenance(directory, f"experiments.{name}", sys.argv[1:], arrays)
+            if "devices" in config:
+                loop.chosen_devices(config)
+            with distributed.work_directory(workdir_flag.value or f"runs/{name}-{variant}", config) as directory:
+                if distributed.is_first():
+                    runs.record_provenance(directory, f"experiments.{name}", sys.argv[1:], arrays)
                 experiment(config, directory)
         except KeyboardInterrupt as stop:
             print(str(stop) or "interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
             sys.exit(130)
         except (UserError, OSError) as error:
-            _fail(error)
+            _fail(f"{distributed.name()} {error}" if distributed.name() else error)
 
-    for flag in (config_flag, workdir_flag):  # --help shows the flags of the main module only
+    for flag in key_flags:  # --help shows the flags of the main module only
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])
     app.run(main, flags_parser=parse)
+
+
+def _distributed_flags() -> list[flags.FlagHolder]:
+    """The flags of several processes."""
+    return [
+        flags.DEFINE_bool(
+            "distributed",
+            False,
+            "share the members with other processes, which start with the same command and see the same workdir; "
+            "under Slurm, Open MPI and on TPU pods JAX finds them by itself, elsewhere the next three say where",
+        ),
+        flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0"),
+        flags.DEFINE_integer("num_processes", None, "how many processes there are", lower_bound=1),
+        flags.DEFINE_integer("process_index", None, "which one this is, from 0", lower_bound=0),
+    ]
+
+
+def _connect() -> None:
+    """Connects with the other processes, if asked for.
+
+    Raises:
+      UserError: see `distributed.connect`; or the flags contradict each other.
+    """
+    where = [flags.FLAGS[name].value for name in ("coordinator", "num_processes", "process_index")]
+    if flags.FLAGS["distributed"].value:
+        distributed.connect(*where)
+    elif any(value is not None for value in where):
+        raise UserError("coordinator, num_processes, process_index: are of use with --distributed only")
 
 
 def report(
@@ -90,7 +130,7 @@ def report(
 
 def _fail(error: object) -> NoReturn:
     """Says what is wrong and ends with the exit status of a usage error."""
-    print(f"error: {str(error).strip()}", file=sys.stderr)
+    print(f"error: {str(error).strip()}", file=sys.stderr, flush=True)
     sys.exit(2)
 
 
@@ -124,10 +164,10 @@ def _config_flag_text(name: str) -> str:
 
 
 def _set_up_logging() -> None:
-    """Our own messages on standard error; the libraries' only from warnings on."""
-    absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax logs what it then raises
+    """Our own messages on standard error, with the name of the process where there are several."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    prefix = f"{distributed.name()}: " if distributed.name() else ""
+    handler.setFormatter(logging.Formatter(f"{prefix}%(message)s"))
     logger = logging.getLogger("edgechaos")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

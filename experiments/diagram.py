@@ -13,8 +13,9 @@ import tqdm
 import tqdm.contrib.logging
 from jax.sharding import Mesh
 
-from edgechaos import checkpoints, config, loop
+from edgechaos import checkpoints, config
 from edgechaos.errors import UserError
+from edgechaos.interruption import Interrupted, stop_requests
 from edgechaos.phase_diagram import (
     GIB,
     Settled,
@@ -71,7 +72,7 @@ def simulate(
     bar = tqdm.tqdm(total=j.size, desc=f"phase diagram, seed {seed}", unit="cell", mininterval=1.0, dynamic_ncols=True)
     saved_at = time.monotonic()
     redirected = tqdm.contrib.logging.logging_redirect_tqdm([logging.getLogger("edgechaos")])
-    with bar, redirected, loop.stop_requests("twentieth of the iterations") as stop:
+    with bar, redirected, stop_requests("twentieth of the iterations") as stop:
         bar.update(_finished(queues))
         while jax.vmap(is_unfinished)(queues).any():
             queues = advance_queues(queues, disorder, j0, j, num_iterations, activation, mesh)
@@ -81,7 +82,7 @@ def simulate(
                 checkpoints.save(folder, step, {"queues": queues, "step": np.array(step)}, identity)
                 saved_at = time.monotonic()
             if stop.is_set():
-                raise loop.Interrupted(f"interrupted after {bar.n} of {bar.total} cells; the same command goes on")
+                raise Interrupted(f"interrupted after {bar.n} of {bar.total} cells; the same command goes on")
     checkpoints.remove(folder)
 
     def grid(values: jax.Array) -> np.ndarray:

@@ -96,7 +96,9 @@ def run_by_run(history: dict[str, np.ndarray], measured: dict[str, np.ndarray]) 
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
     number, plural = len(sweep.combinations(config)), "s" if config["num_seeds"] > 1 else ""
-    runs_of = f"{number} runs of {config['epochs']} epochs"
+    epochs = config["sweep"].get("epochs", (config["epochs"],))
+    length = f"{min(epochs)} to {max(epochs)}" if len(set(epochs)) > 1 else f"{epochs[0]}"
+    runs_of = f"{number} runs of {length} epochs"
     return f"{config['dataset']}, {config['activation']}: {runs_of}, {config['num_seeds']} seed{plural}"
 
 
@@ -147,4 +149,4 @@ def varied(history: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    common.run("fig3", main, FIELDS, record.MEANING)
+    common.run("fig3", main, FIELDS, record.MEANING, is_sweep=True)

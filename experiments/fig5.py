@@ -20,4 +20,4 @@ def main(config: dict[str, Any], directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    common.run("fig5", main, FIELDS, record.MEANING)
+    common.run("fig5", main, FIELDS, record.MEANING, is_sweep=True)

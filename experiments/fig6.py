@@ -155,4 +155,4 @@ def three_runs(history: dict[str, np.ndarray]) -> list[int]:
 
 
 if __name__ == "__main__":
-    common.run("fig6", main, FIELDS, record.MEANING)
+    common.run("fig6", main, FIELDS, record.MEANING, is_sweep=True)

@@ -102,13 +102,13 @@ def find_kernels(config: dict[str, Any], directory: Path, dataset: Dataset) -> d
     folder = Path(config["fig2_workdir"])
     if config["fig2_workdir"] and (folder / "config.json").is_file():
         earlier = json.loads((folder / "config.json").read_text())
-        kernels = runs.read_kernels(folder)
+        kernels = runs.read_kernels(folder, config["num_seeds"])
         if all(earlier.get(name) == config[name] for name in _TRAINING) and kernels.keys() >= set(wanted):
             logger.info("kernels from '%s'", folder)
             return {name: kernels[name] for name in (*wanted, "edge") if name in kernels}
         logger.info("'%s' holds another training, or not these kernels; training here", folder)
     loop.run(directory, config, dataset, lambda history: None)
-    kernels = runs.read_kernels(directory)
+    kernels = runs.read_kernels(directory, config["num_seeds"])
     return {name: kernels[name] for name in (*wanted, "edge") if name in kernels}
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from edgechaos import analysis, cost, data, sweep
+from edgechaos import analysis, cost, data, distributed, sweep
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
 
@@ -18,7 +18,9 @@ def prepare(config: dict[str, Any]) -> Dataset:
 
 
 def announce(config: dict[str, Any], dataset: Dataset) -> None:
-    """Prints slope, epoch of J^2 = 1, J^2 at the end (Eqs. 4, 5, C5) for each run, and the time for all."""
+    """Prints, in process 0, slope, epoch of J^2 = 1, J^2 at the end (Eqs. 4, 5, C5) for each run, and the time."""
+    if not distributed.is_first():
+        return
     columns, num_samples = sweep.members(config), len(dataset.train_labels)
     rate = cost.matrix_product_rate()
     seconds = 0.0

@@ -74,7 +74,7 @@ def test_work_directory_explains_itself(finished):
 def test_kept_kernels_are_those_of_their_epochs(finished):
     workdir, _ = finished
     j_squared = history(workdir)["j_squared"]
-    kernels = runs.read_kernels(workdir)
+    kernels = runs.read_kernels(workdir, 2)
     nearest = np.abs(j_squared - 1).argmin(1)
     for name, epochs in (("epoch-1", [1, 1]), ("epoch-10", [10, 10]), ("edge", nearest)):
         np.testing.assert_array_equal(kernels[name]["epoch"], epochs)

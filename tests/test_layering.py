@@ -4,12 +4,14 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 # a module may import those on lower lines only
 LAYERS = [
-    ["errors", "_version", "dataset", "checks", "quadrature", "agreement", "activations", "sweep"],
-    ["meanfield", "scaling", "files"],
+    ["errors", "_version", "dataset", "checks", "quadrature", "agreement", "activations", "sweep", "interruption"],
+    ["meanfield", "scaling", "files", "schedule"],
     ["optim", "order", "network", "idx", "replicas", "phase_diagram", "dynamics", "asymptotics", "cost"],
     ["data"],
     ["config", "checkpoints", "training", "analysis", "plotting"],
     ["runs", "record"],
+    ["distributed", "parts"],
+    ["batch"],
     ["loop"],
     ["__init__"],
 ]

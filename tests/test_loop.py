@@ -1,9 +1,40 @@
+import subprocess
+import sys
+
+import jax
 import pytest
 
 from configs import fig3
 from edgechaos import loop, record, runs, sweep
 from edgechaos.errors import UserError
 from tests.problems import make_dataset
+from tests.processes import ROOT
+
+TRACES = """
+import sys
+from pathlib import Path
+import numpy as np
+from configs import fig3
+from edgechaos import loop, sweep, training
+from tests.problems import make_dataset
+from tests.processes import ROOT
+traces, advance = [], training.advance
+training.advance = lambda *arguments: traces.append(arguments[-1].batch_size) or advance(*arguments)
+sweep_of = {"batch_size": (7, 14), "learning_rate": (0.01, 0.02, 0.03), "momentum": (0.0, 0.5)}
+config = fig3.get_config("digits").to_dict()
+config.update(sweep=sweep_of, sweep_mode="product", num_seeds=2, epochs=3)
+def history(name):
+    traces.clear()
+    (Path(sys.argv[1]) / name).mkdir()
+    return loop.run(Path(sys.argv[1]) / name, config, make_dataset(num_neurons=13), lambda _: None)["j_squared"]
+vectorized = history("vectorized")
+assert vectorized.shape == (24, 4)
+assert sorted(traces) == [7, 14], traces
+sweep._VECTORIZED_UP_TO = 0
+one_by_one = history("one by one")
+assert sorted(traces) == [7, 14], traces
+np.testing.assert_allclose(one_by_one, vectorized, rtol=1e-5)
+"""
 
 
 def members(**changes):
@@ -14,8 +45,16 @@ def test_memory_that_is_not_there_is_said_before_anything_starts(monkeypatch):
     dataset = make_dataset(num_neurons=100)
     monkeypatch.setattr(runs, "free_memory", lambda: 100_000)
     with pytest.raises(UserError, match=r"N = 100 neurons and the data need 0.\d+ GiB of memory, half of what is free"):
-        loop._members_at_once(members(), dataset)
+        loop._members_at_once(members(), dataset, jax.devices())
 
 
 def test_narrow_members_are_computed_together():
-    assert loop._members_at_once(members(), make_dataset(num_neurons=64)) == 29
+    assert loop._members_at_once(members(), make_dataset(num_neurons=64), jax.devices()) == 29
+
+
+def test_one_program_is_traced_per_batch_size(tmp_path):
+    """Learning rates, momenta, decays and seeds are axes of it, whether vectorized or one after the other."""
+    # a process of its own, where types are not checked: JAX builds states of shapes while it traces
+    line = [sys.executable, "-c", TRACES, str(tmp_path)]
+    result = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr

@@ -33,19 +33,6 @@ def test_zip_pairs_its_tuples():
     np.testing.assert_array_equal(columns["momentum"], [0.5, 0.9])
 
 
-def test_batches_are_equal_in_what_is_compiled_and_cover_all():
-    columns = sweep.members(of({"batch_size": (8, 16), "learning_rate": (0.1, 0.2, 0.3), "epochs": (5, 9)}))
-    plan = sweep.batches(columns, 4)
-    assert sorted(np.concatenate(plan)) == list(range(12))
-    for members in plan:
-        assert len(members) <= 4
-        assert len(set(columns["batch_size"][members])) == 1
-    # six members per batch size, in parts of at most four
-    assert [len(members) for members in plan] == [4, 2, 4, 2]
-    lengths = [columns["epochs"][members].tolist() for members in plan]
-    assert lengths == [[5, 5, 5, 9], [9, 9], [5, 5, 5, 9], [9, 9]]
-
-
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

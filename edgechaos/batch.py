@@ -1,0 +1,259 @@
+"""A batch of members from its beginning, or where a checkpoint left it, to its end or a request to stop."""
+
+import dataclasses
+import functools
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int
+
+from edgechaos import checkpoints, distributed, parts, record, runs, sweep, training
+from edgechaos.config import identity
+from edgechaos.dataset import Dataset
+from edgechaos.files import write_npz
+from edgechaos.interruption import Interrupted
+from edgechaos.schedule import Stretch
+
+logger = logging.getLogger(__name__)
+
+_REFRESH_SHARE = 0.04  # of the time, for the refreshed picture
+_NEAR_EDGE = 0.1  # of |J^2 - 1|, within which the kernel nearest to the edge is kept
+
+
+@dataclasses.dataclass
+class Run:
+    """What all batches of a run share.
+
+    Attributes:
+      directory: an open work directory.
+      config: validated.
+      dataset: on the devices.
+      mesh: of this process's devices, along the members.
+      whole: the record of all members.
+      order: all members, of which a batch is a stretch.
+      costs: relative cost of an epoch of each member.
+      share: the batches of this process.
+      bar: progress over all members for process 0, else over the share.
+      is_asked_to_stop: whether the run should save and end.
+      refresh: draws the history so far.
+    """
+
+    directory: Path
+    config: Mapping[str, Any]
+    dataset: Dataset
+    mesh: Mesh
+    whole: record.Record
+    order: Int[np.ndarray, "members"]
+    costs: np.ndarray
+    share: list[Stretch]
+    bar: tqdm.tqdm
+    is_asked_to_stop: Callable[[], bool]
+    refresh: Callable[[dict[str, np.ndarray]], object]
+
+
+@dataclasses.dataclass
+class Batch:
+    """Members that are computed together.
+
+    Attributes:
+      stretch: of the run's order.
+      record: of its members.
+      state: on the devices, with a leading axis of members, padded to a multiple of the devices.
+      epoch: epochs behind.
+    """
+
+    stretch: Stretch
+    record: record.Record
+    state: training.TrainState
+    epoch: int
+
+
+def train(shared: Run, stretch: Stretch) -> None:
+    """Trains the members of one batch to their ends, and keeps the outcome as a part.
+
+    Raises:
+      Interrupted: by Ctrl-C or SIGTERM, after the state was saved.
+    """
+    members = shared.order[stretch.places()]
+    columns = record.part(shared.whole.columns, members)
+    padded = np.concatenate([members, np.repeat(members[-1:], -len(members) % shared.mesh.devices.size)])
+    split = NamedSharding(shared.mesh, PartitionSpec("members"))
+    all_columns = shared.whole.columns
+    numbers = {name: jnp.asarray(all_columns[name][padded], jnp.float32) for name in sweep.TRACED}
+    keys = jax.device_put(jax.vmap(jax.random.key)(jnp.asarray(all_columns["seed"][padded])), split)
+    hyperparameters = jax.device_put(training.Hyperparameters(**numbers), split)
+    spec = _spec_of(shared.config, columns, shared.dataset)
+    # one member on each device needs no vmap, and has the same bits wherever it is computed
+    static = {"spec": spec, "vectorized": len(padded) > shared.mesh.devices.size, "mesh": shared.mesh}
+    start = functools.partial(training.start_members, keys, hyperparameters, shared.dataset, **static)
+    batch = _begin(shared, stretch, columns, start, split)
+    _advance(
+        shared, batch, lambda state: training.advance_members(state, keys, hyperparameters, shared.dataset, **static)
+    )
+    if batch.record.is_running().any():
+        _save(shared, batch)
+        name = f"member {members[0] + 1} of {len(shared.whole.diverged)}, " if stretch.size < len(shared.order) else ""
+        raise Interrupted(why_stopped(shared, f"after {name}epoch {batch.epoch}"))
+    parts.write(shared.directory, stretch, batch.record.state())
+    checkpoints.remove(parts.checkpoint(shared.directory, stretch, len(shared.order)))
+
+
+def _spec_of(config: Mapping[str, Any], columns: sweep.Columns, dataset: Dataset) -> training.Spec:
+    """The static part of a config, for members that are equal in it."""
+    static = {name: columns[name][0].item() for name in sweep.STATIC}
+    names = ("activation", "weight_decay_mode")
+    return training.Spec(dataset.num_classes, **static, **{name: config[name] for name in names})
+
+
+def _begin(
+    shared: Run,
+    stretch: Stretch,
+    columns: sweep.Columns,
+    start: Callable[[], tuple[training.TrainState, training.Metrics]],
+    split: NamedSharding,
+) -> Batch:
+    """Resumes from the newest intact checkpoint, else starts; history.npz is an output and never read back."""
+    fresh = record.empty(columns)
+    saved = _restore(shared, stretch, jax.eval_shape(start)[0])
+    if saved is None:
+        state, first = start()
+        record.enter(fresh, 0, first)
+        batch = Batch(stretch, fresh, state, 0)
+        _keep_kernels(shared, batch)
+    else:
+        record.fill(fresh, np.arange(stretch.size), saved["record"])
+        batch = Batch(stretch, fresh, jax.device_put(saved["state"], split), int(saved["epoch"]))
+        logger.info("resuming '%s' after epoch %d", shared.directory, batch.epoch)
+    record.fill(shared.whole, shared.order[stretch.places()], fresh.state())
+    move(shared)
+    return batch
+
+
+def _restore(shared: Run, stretch: Stretch, shapes: training.TrainState) -> dict[str, Any] | None:
+    """The checkpoint of a batch, which may be part of a longer one's; padded again for the devices there are now."""
+    holders = [one for one in parts.begun(shared.directory, len(shared.order)) if one.holds(stretch)]
+    for holder in sorted(holders, key=lambda one: one.size):
+        saved = _read(shared, holder, shapes)
+        if saved is not None:
+            mine = np.arange(stretch.size) + stretch.first - holder.first
+            padding = np.repeat(mine[-1:], jax.tree.leaves(shapes)[0].shape[0] - stretch.size)
+            return {
+                "state": _take(saved["state"], np.concatenate([mine, padding])),
+                "record": _take(saved["record"], mine),
+                "epoch": saved["epoch"],
+            }
+    return None
+
+
+def _read(shared: Run, stretch: Stretch, shapes: training.TrainState) -> dict[str, Any] | None:
+    """The newest intact checkpoint that was saved of just this batch, without padding."""
+    columns = record.part(shared.whole.columns, shared.order[stretch.places()])
+    states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((stretch.size, *leaf.shape[1:]), leaf.dtype), shapes)
+    template = {"state": states, "record": record.empty(columns).state(), "epoch": np.zeros((), int)}
+    folder = parts.checkpoint(shared.directory, stretch, len(shared.order))
+    return checkpoints.restore(folder, template, _identity(shared, stretch))
+
+
+def _take(tree: Any, members: Int[np.ndarray, "some"]) -> Any:
+    """Some members of a tree whose leaves have a leading axis of them; an axis of epochs may be longer than needed."""
+    return jax.tree.map(lambda leaf: leaf[members], tree)
+
+
+def _identity(shared: Run, stretch: Stretch) -> str:
+    """A checkpoint fits a config and a batch of the same identity only."""
+    return identity({**shared.config, "batch": list(stretch)})
+
+
+def _advance(
+    shared: Run,
+    batch: Batch,
+    advance: Callable[[training.TrainState], tuple[training.TrainState, training.Metrics]],
+) -> None:
+    """Goes on until the last epoch, a request to stop, or the end of the last living member."""
+    former = batch.record.seconds.copy()
+    begin = saved_at = refreshed_at = time.monotonic()
+    refresh_seconds = 0.0
+    while batch.record.is_running().any() and not shared.is_asked_to_stop():
+        batch.state, metrics = advance(batch.state)
+        batch.epoch += 1
+        record.enter(batch.record, batch.epoch, metrics)
+        _keep_kernels(shared, batch)
+        now = time.monotonic()
+        batch.record.seconds[:] = former + (now - begin) / batch.stretch.size
+        record.fill(shared.whole, shared.order[batch.stretch.places()], batch.record.state())
+        _show(shared, batch)
+        if now - saved_at > shared.config["checkpoint_seconds"]:
+            _save(shared, batch)
+            saved_at = time.monotonic()
+        if distributed.is_first() and now - refreshed_at > max(5.0, refresh_seconds / _REFRESH_SHARE):
+            before = time.monotonic()
+            if jax.process_count() > 1:
+                parts.merge(shared.directory, shared.whole, shared.order, finished_only=False)
+            shared.refresh(shared.whole.history())
+            refreshed_at = time.monotonic()
+            refresh_seconds = refreshed_at - before
+
+
+def _show(shared: Run, batch: Batch) -> None:
+    """Moves the progress bar on, and shows J^2, test loss and accuracy: means over the living members."""
+    alive = ~batch.record.diverged & (batch.epoch <= batch.record.columns["epochs"])
+    means = [
+        batch.record.arrays[name][alive, batch.epoch].mean() if alive.any() else np.nan
+        for name in ("j_squared", "test_loss", "test_accuracy")
+    ]
+    number, several = shared.share.index(batch.stretch) + 1, len(shared.share) > 1
+    which = [distributed.name(), f"part {number} of {len(shared.share)}" if several else ""]
+    epochs = f"epoch {batch.epoch} of {batch.record.columns['epochs'].max()}"
+    shared.bar.set_description_str(", ".join([*filter(None, which), epochs]), False)
+    shared.bar.set_postfix_str("J^2 {:.3f}, test loss {:.3f}, accuracy {:.3f}".format(*means), refresh=False)
+    move(shared)
+
+
+def _save(shared: Run, batch: Batch) -> None:
+    """Writes the history for readers and the checkpoint for the next process."""
+    if distributed.is_first():
+        write_npz(shared.directory / "history.npz", shared.whole.history())
+    else:
+        parts.write(shared.directory, batch.stretch, batch.record.state())
+    state = jax.tree.map(lambda leaf: np.asarray(leaf)[: batch.stretch.size], batch.state)
+    content = {"state": state, "record": batch.record.state(), "epoch": np.array(batch.epoch)}
+    folder = parts.checkpoint(shared.directory, batch.stretch, len(shared.order))
+    checkpoints.save(folder, batch.epoch, content, _identity(shared, batch.stretch))
+
+
+def _keep_kernels(shared: Run, batch: Batch) -> None:
+    """Writes the hidden kernels of a chosen epoch, and each member's kernel nearest to J = 1 so far.
+
+    Both come before the epoch's checkpoint, so that a resumed run has those of the epochs behind it.
+    """
+    chosen = shared.config["keep_kernels_at"]
+    if not chosen:
+        return
+    running = batch.record.epochs_done == batch.epoch
+    gap = np.nan_to_num(np.abs(batch.record.arrays["j_squared"][:, : batch.epoch + 1] - 1), nan=np.inf)
+    nearest = running & (gap.argmin(1) == batch.epoch) & (gap[:, -1] < _NEAR_EDGE)
+    for name, which in ((f"epoch-{batch.epoch}", running & (batch.epoch in chosen)), ("edge", nearest)):
+        if which.any():
+            kernels = np.asarray(batch.state.params["hidden"]["kernel"])[: len(which)][which]
+            members = shared.order[batch.stretch.places()][which]
+            runs.keep_kernels(shared.directory, name, kernels, batch.epoch, members)
+
+
+def move(shared: Run) -> None:
+    """Moves the progress bar to where the record is."""
+    behind = np.where(shared.whole.diverged, shared.whole.columns["epochs"], shared.whole.epochs_done)
+    shared.bar.update(max(0.0, min(float(shared.costs @ behind), shared.bar.total) - shared.bar.n))
+
+
+def why_stopped(shared: Run, where: str) -> str:
+    """What an interrupted run says."""
+    reason = distributed.asked_to_stop(shared.directory)
+    return f"interrupted {where}{f' ({reason})' if reason else ''}; the same command goes on from there"

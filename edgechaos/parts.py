@@ -1,0 +1,68 @@
+"""What a work directory keeps of an unfinished run: the record of each batch, and the checkpoints of those under way.
+
+Every batch has files of its own, named by its stretch of the members' order, so that several processes may write.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from edgechaos import schedule
+from edgechaos.files import read_npz, write_npz
+from edgechaos.record import Record, empty, fill, part
+from edgechaos.schedule import Stretch
+
+
+def begin(directory: Path) -> None:
+    """Makes the folder of the records."""
+    (directory / "parts").mkdir(exist_ok=True)
+
+
+def write(directory: Path, stretch: Stretch, state: dict[str, np.ndarray]) -> None:
+    """Keeps a batch's `Record.state`."""
+    write_npz(directory / "parts" / f"{stretch}.npz", state)
+
+
+def records(directory: Path) -> Iterator[tuple[Stretch, dict[str, np.ndarray]]]:
+    """The kept records, finished or not.
+
+    Raises:
+      UserError: one is damaged.
+    """
+    for path in sorted((directory / "parts").glob("[0-9]*.npz")):
+        stretch = schedule.parse(path.stem)
+        if stretch is not None:
+            yield stretch, read_npz(path)
+
+
+def merge(directory: Path, whole: Record, order: Int[np.ndarray, "members"], finished_only: bool) -> None:
+    """Fills in the kept records of batches, where they know more than `whole`."""
+    for stretch, state in records(directory):
+        members = order[stretch.places()]
+        one = empty(part(whole.columns, members))
+        fill(one, np.arange(len(members)), state)
+        if one.is_running().any() and finished_only:
+            continue
+        newer = one.epochs_done >= whole.epochs_done[members]
+        fill(whole, members[newer], {name: values[newer] for name, values in one.state().items()})
+
+
+def checkpoint(directory: Path, stretch: Stretch, num_members: int) -> Path:
+    """Folder of a batch's checkpoints."""
+    return directory / ("checkpoint" if stretch.size == num_members else f"checkpoint-{stretch}")
+
+
+def begun(directory: Path, num_members: int) -> list[Stretch]:
+    """The batches that left checkpoints."""
+    named = [schedule.parse(path.name.removeprefix("checkpoint-")) for path in directory.glob("checkpoint-*")]
+    whole = [Stretch(0, num_members)] if (directory / "checkpoint").exists() else []
+    return [*whole, *(stretch for stretch in named if stretch is not None)]
+
+
+def remove(directory: Path) -> None:
+    """Removes what a finished run no longer needs."""
+    for path in (*directory.glob("checkpoint*"), directory / "parts"):
+        shutil.rmtree(path, ignore_errors=True)
