@@ -39,13 +39,10 @@ def measure_on(cores: set[int]) -> None:
 
 def side_by_side(core_sets: list[set[int]]) -> float:
     """Seconds per epoch of processes that each have some cores: the median epoch over the number of processes."""
-    line = [sys.executable, "-m", "benchmarks.processes", "--child"]
-    started = [
-        subprocess.Popen(
-            line, stdout=subprocess.PIPE, text=True, preexec_fn=functools.partial(os.sched_setaffinity, 0, cores)
-        )
-        for cores in core_sets
-    ]
+    started = []
+    for cores in core_sets:
+        line = [sys.executable, "-m", "benchmarks.processes", f"--child={','.join(map(str, cores))}"]
+        started.append(subprocess.Popen(line, stdout=subprocess.PIPE, text=True))
     outputs = [process.communicate()[0].split() for process in started]
     return float(np.median([[float(word) for word in output[1:]] for output in outputs])) / len(core_sets)
 

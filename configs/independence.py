@@ -1,6 +1,6 @@
 """Does the decay that ends at the edge depend on eta, alpha and B? Eq. 9 says no; the paper did not test it.
 
-python -m experiments.independence                                           paper: 6 settings, 3 decays, 5 hours
+python -m experiments.independence                                           paper: 6 settings, 3 decays: 2 hours
 python -m experiments.independence --config=configs/independence.py:scaled   4 times the scale factors: 40 minutes
 python -m experiments.independence --config=configs/independence.py:quick    two settings, two decays, too short
 python -m experiments.independence --config=configs/independence.py:digits   scikit-learn's digits: seconds

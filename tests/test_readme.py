@@ -127,7 +127,21 @@ def rows_of_quadrature_benchmark():
         yield f"| {name} | {' | '.join(f'{error:.0e}' for error in errors.values())} |"
 
 
+def rows_of_processes_benchmark():
+    content = json.loads((ROOT / "results" / "bench" / "processes.json").read_text())
+    for name, numbers in content["seconds per epoch"].items():
+        yield f"| {name} | {quoted(numbers)} |"
+
+
+def rows_of_conversion_benchmark():
+    content = json.loads((ROOT / "results" / "bench" / "conversion.json").read_text())
+    for name, (left, expected, half, expected_half) in ((n, v.values()) for n, v in content["conventions"].items()):
+        yield f"| {name} | {left:.4f} | {expected:.4f} | {half:.2f} | {expected_half:.2f} |"
+
+
 BENCHMARKS = {
+    "processes": rows_of_processes_benchmark,
+    "conversion": rows_of_conversion_benchmark,
     "epoch": rows_of_epoch_benchmark,
     "variants": rows_of_variants_benchmark,
     "members": rows_of_members_benchmark,
