@@ -15,6 +15,8 @@ from edgechaos.dynamics import (
     order_or_chaos,
     twin_trajectories,
 )
+from edgechaos.held import HeldDecay, check_hold, held_weight_decay
+from edgechaos.hold import HoldState, hold_at_edge
 from edgechaos.meanfield import FixedPoint, chi, edge_of_chaos, fixed_point, predicted_exponent
 from edgechaos.network import Classifier, hidden_map, init_kernel
 from edgechaos.optim import sgd
@@ -40,6 +42,8 @@ from edgechaos.training import Hyperparameters, Spec, make_train
 __all__ = [
     "Classifier",
     "FixedPoint",
+    "HeldDecay",
+    "HoldState",
     "Hyperparameters",
     "LinearFit",
     "Lyapunov",
@@ -49,6 +53,7 @@ __all__ = [
     "Spec",
     "Verdict",
     "__version__",
+    "check_hold",
     "chi",
     "convert_weight_decay",
     "edge_of_chaos",
@@ -56,7 +61,9 @@ __all__ = [
     "fit_slope",
     "fixed_point",
     "half_life",
+    "held_weight_decay",
     "hidden_map",
+    "hold_at_edge",
     "init_kernel",
     "j_squared_after",
     "jacobian_norm",

@@ -4,10 +4,21 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 # a module may import those on lower lines only
 LAYERS = [
-    ["errors", "_version", "dataset", "checks", "quadrature", "agreement", "activations", "sweep", "interruption"],
+    [
+        "errors",
+        "_version",
+        "dataset",
+        "checks",
+        "quadrature",
+        "agreement",
+        "kernels",
+        "activations",
+        "sweep",
+        "interruption",
+    ],
     ["meanfield", "scaling", "files", "schedule"],
-    ["optim", "order", "network", "idx", "replicas", "phase_diagram", "dynamics", "asymptotics", "cost"],
-    ["data"],
+    ["optim", "hold", "order", "network", "idx", "replicas", "phase_diagram", "dynamics", "asymptotics", "cost"],
+    ["data", "held"],
     ["config", "checkpoints", "training", "analysis", "plotting"],
     ["runs", "record"],
     ["distributed", "parts"],
