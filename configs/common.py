@@ -22,6 +22,7 @@ def training_fields() -> ml_collections.ConfigDict:
             "weight_decay": 0.0,
             "weight_decay_mode": "coupled",
             "optimizer": "sgd",
+            "constraint": "none",
             "activation": "tanh",
             "init_j0": 0.0,
             "init_j": 0.5,

@@ -19,7 +19,7 @@ from edgechaos.held import HeldDecay, check_hold, held_weight_decay
 from edgechaos.hold import HoldState, hold_at_edge
 from edgechaos.meanfield import FixedPoint, chi, edge_of_chaos, fixed_point, predicted_exponent
 from edgechaos.network import Classifier, hidden_map, init_kernel
-from edgechaos.optim import sgd
+from edgechaos.optim import adam, sgd
 from edgechaos.order import OrderParameters, order_parameter_errors, order_parameters
 from edgechaos.phase_diagram import phase_diagram
 from edgechaos.replicas import overlap, predicted_distance
@@ -53,6 +53,7 @@ __all__ = [
     "Spec",
     "Verdict",
     "__version__",
+    "adam",
     "check_hold",
     "chi",
     "convert_weight_decay",

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 from edgechaos.activations import ACTIVATIONS
 from edgechaos.data import DATASETS
 from edgechaos.errors import UserError
-from edgechaos.optim import MODES
+from edgechaos.optim import MODES, OPTIMIZERS
 from edgechaos.sweep import AXES, combinations
 from edgechaos.sweep import MODES as SWEEP_MODES
+from edgechaos.training import CONSTRAINTS
 
 
 class Field(NamedTuple):
@@ -64,7 +65,8 @@ TRAINING_FIELDS: dict[str, Field] = {
     "batch_size": integer(1, "B, samples per step, at most the training set"),
     "weight_decay": real(lambda value: value >= 0, ">= 0", "lambda of Eq. 6: the gradient gets 2 lambda w"),
     "weight_decay_mode": one_of(MODES, "whether the decay passes through the momentum"),
-    "optimizer": one_of(("sgd",), "optimizer"),
+    "optimizer": one_of(OPTIMIZERS, "Eq. 6, or Adam, which takes no momentum"),
+    "constraint": one_of(tuple(CONSTRAINTS), "what else acts on the kernels after each step"),
     "activation": one_of(tuple(ACTIVATIONS), "of the hidden layer"),
     "init_j0": real(lambda value: True, "a finite number", "J0 of the initial hidden kernel"),
     "init_j": real(lambda value: value >= 0, ">= 0", "J of the initial hidden kernel"),
@@ -105,6 +107,10 @@ def validate(config: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str
         _validate_value(name, config[name], field)
     if "sweep" in fields:
         _validate_sweep(config, fields)
+    if config.get("optimizer") == "adam" and (config["momentum"] or any(config["sweep"].get("momentum", ()))):
+        raise UserError(
+            f"momentum = {config['momentum']}: must be 0 with optimizer = 'adam', which has betas of its own"
+        )
     if config["seed"] + config["num_seeds"] > _SEEDS:
         raise UserError(f"seed = {config['seed']}: must be in [0, {_SEEDS - config['num_seeds']}] with its num_seeds")
     return {name: field.type(config[name]) for name, field in fields.items()}

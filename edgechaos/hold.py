@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from edgechaos.kernels import as_matrix, path_name, with_paths
+from edgechaos.kernels import as_matrix, is_square, path_name, with_paths
 
 Predicate = Callable[[str], bool]
 
@@ -192,7 +192,7 @@ def _selected(
     """
     kernels = {path: leaf for path, leaf in with_paths(params) if jnp.ndim(leaf) >= 2}
     if select is None:
-        measured = [path for path, leaf in kernels.items() if leaf.ndim == 2 and leaf.shape[0] == leaf.shape[1]]
+        measured = [path for path, leaf in kernels.items() if is_square(leaf)]
         decayed = set(kernels)
     else:
         measures, decays = select if isinstance(select, tuple) else (select, select)

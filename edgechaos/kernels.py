@@ -10,6 +10,11 @@ def as_matrix(kernel: Array) -> Float[Array, "n_in n_out"]:
     return kernel.reshape(-1, kernel.shape[-1])
 
 
+def is_square(leaf: Array) -> bool:
+    """Whether a leaf is a matrix with as many rows as columns, which maps a layer onto one like it."""
+    return leaf.ndim == 2 and leaf.shape[0] == leaf.shape[1]
+
+
 def path_name(path: tuple) -> str:
     """A path of a pytree as text."""
     return jax.tree_util.keystr(path, simple=True, separator="/")

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 Scalar = Float[Array, ""] | float | int
 
 MODES = ("coupled", "decoupled")
+OPTIMIZERS = ("sgd", "adam")
 
 
 class HeavyBallState(NamedTuple):
@@ -43,6 +44,26 @@ def kernels(params: optax.Params) -> optax.Params:
 def decay_per_step(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar) -> Scalar:
     """delta = 2 eta lambda / (1 - alpha), the share of a weight that lambda removes per step (half of Eq. C4)."""
     return 2 * learning_rate * weight_decay / (1 - momentum)
+
+
+def adam(learning_rate: Scalar, weight_decay: Scalar = 0.0, mode: str = "coupled") -> optax.GradientTransformation:
+    """Adam with L2: 2 lambda w in the gradient, as a penalty in the loss puts it there, or w <- (1 - 2 eta lambda) w.
+
+    Args:
+      learning_rate: eta > 0.
+      weight_decay: lambda >= 0 of the paper, for kernels and not for biases.
+      mode: "coupled" or "decoupled".
+
+    Raises:
+      ValueError: an unknown mode.
+    """
+    rule = optax.chain(optax.scale_by_adam(), optax.scale_by_learning_rate(learning_rate))
+    if mode == "coupled":
+        return optax.chain(optax.add_decayed_weights(2 * weight_decay, mask=kernels), rule)
+    if mode == "decoupled":
+        delta = decay_per_step(learning_rate, 0.0, weight_decay)
+        return optax.chain(rule, optax.add_decayed_weights(-delta, mask=kernels))
+    raise ValueError(f"mode = '{mode}': must be one of {', '.join(MODES)}")
 
 
 def sgd(

@@ -12,7 +12,7 @@ from edgechaos import sweep, training
 
 logger = logging.getLogger(__name__)
 
-METRICS = ("j0", "j_squared", "train_loss", "test_loss", "train_accuracy", "test_accuracy")
+METRICS = ("j0", "j_squared", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "decay")
 MEANING = {
     "j0": "[member, epochs + 1] J0 = N mean(W) of the hidden kernel after e epochs",
     "j_squared": "[member, epochs + 1] J^2 = N var(W) of the hidden kernel",
@@ -21,6 +21,8 @@ MEANING = {
     "test_loss": "[member, epochs + 1] cross-entropy on the test set",
     "train_accuracy": "[member, epochs + 1] share in [0, 1], taken like train_loss",
     "test_accuracy": "[member, epochs + 1] share in [0, 1] on the test set",
+    "decay": "[member, epochs + 1] sum over the steps so far of the share of a weight that hold_at_edge removes; "
+    "0 without it",
     "learning_rate": "[member] eta",
     "momentum": "[member] alpha",
     "batch_size": "[member] B",

@@ -12,9 +12,12 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
+from edgechaos import rivals
 from edgechaos.dataset import AnyArray, Dataset
+from edgechaos.held import find_state
+from edgechaos.hold import hold_at_edge
 from edgechaos.network import Classifier
-from edgechaos.optim import sgd
+from edgechaos.optim import adam, sgd
 from edgechaos.order import order_parameters
 
 _EVALUATION_CHUNK = 2000
@@ -31,6 +34,8 @@ class Spec:
       init_j0: J0 of the initial hidden kernel.
       init_j: J of the initial hidden kernel.
       weight_decay_mode: "coupled" or "decoupled", see `optim.sgd`.
+      optimizer: "sgd" or "adam", which has no use for the momentum.
+      constraint: what else acts on the kernels, see `CONSTRAINTS`.
     """
 
     num_classes: int
@@ -39,6 +44,8 @@ class Spec:
     init_j0: float = 0.0
     init_j: float = 0.5
     weight_decay_mode: str = "coupled"
+    optimizer: str = "sgd"
+    constraint: str = "none"
 
 
 @struct.dataclass
@@ -72,6 +79,17 @@ class Metrics:
     test_loss: Float[Array, "*members"]
     train_accuracy: Float[Array, "*members"]
     test_accuracy: Float[Array, "*members"]
+    decay: Float[Array, "*members"]
+
+
+# name -> transform, given eta / (1 - alpha)
+CONSTRAINTS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
+    "none": lambda rate: optax.identity(),
+    "hold_at_edge": lambda rate: hold_at_edge(),
+    "hard_sphere": lambda rate: rivals.hard_sphere(),
+    "norm_control": lambda rate: rivals.norm_control(0.01 * rate),  # AdamW's default decay times the learning rate
+    "constrained_parameters": lambda rate: rivals.constrained_parameters(),
+}
 
 
 def _network(spec: Spec) -> Classifier:
@@ -81,8 +99,13 @@ def _network(spec: Spec) -> Classifier:
 
 def _optimizer(hyperparameters: Hyperparameters, spec: Spec) -> optax.GradientTransformation:
     """The optimizer with traced numbers; cheap to build, so each trace builds its own."""
-    numbers = (hyperparameters.learning_rate, hyperparameters.momentum, hyperparameters.weight_decay)
-    return sgd(*numbers, mode=spec.weight_decay_mode)
+    eta, decay = hyperparameters.learning_rate, hyperparameters.weight_decay
+    if spec.optimizer == "adam":
+        rule = adam(eta, decay, spec.weight_decay_mode)
+    else:
+        rule = sgd(eta, hyperparameters.momentum, decay, spec.weight_decay_mode)
+    constraint = CONSTRAINTS[spec.constraint]
+    return optax.chain(rule, constraint(eta / (1 - hyperparameters.momentum)))
 
 
 def init_state(key: PRNGKeyArray, spec: Spec, num_neurons: int) -> TrainState:
@@ -176,7 +199,9 @@ def _measure(
     """Order parameters and test evaluation beside given train metrics."""
     place = order_parameters(state.params["hidden"]["kernel"])
     test_loss, test_accuracy = evaluate(state.params, dataset.test_images, dataset.test_labels, spec)
-    return Metrics(place.j0, place.j_squared, train[0], test_loss, train[1], test_accuracy)
+    held = spec.constraint == "hold_at_edge"
+    decay = find_state(state.optimizer_state).total_decay[0] if held else jnp.zeros(())
+    return Metrics(place.j0, place.j_squared, train[0], test_loss, train[1], test_accuracy, decay)
 
 
 def start(

@@ -70,7 +70,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], inset: bool) -> None:
     growth, loss = figure.subplots(1, 2)
     panels = [(growth, "j_squared"), (loss, "test_loss")]
     if inset:
-        ordered = growth.inset_axes((0.55, 0.12, 0.42, 0.38))
+        ordered = growth.inset_axes((0.1, 0.56, 0.36, 0.38))  # the courses leave this corner free
         panels.append((ordered, "j_squared"))
     times = analysis.rescaled_epochs(history)
     num_seeds = len(np.unique(history["seed"]))
@@ -84,6 +84,6 @@ def draw(figure: Figure, history: dict[str, np.ndarray], inset: bool) -> None:
     growth.axhline(1, color=plotting.EDGE, linewidth=1, label="edge of chaos")
     growth.set(title="(a) growth", ylabel="$J^2$")
     loss.set(title="(b) test loss", ylabel="test loss")
-    growth.legend()
+    loss.legend(*growth.get_legend_handles_labels())
     if inset:
         plotting.zoom_into_order(ordered)

@@ -46,7 +46,7 @@ def test_unknown_variant_lists_the_known_ones(word):
         ("epochs", 0, r"epochs = 0: must be an integer >= 1"),
         ("activation", "tan", r"activation = 'tan': must be one of tanh; did you mean 'tanh'"),
         ("dataset", "fashionmnist", r"did you mean 'fashion_mnist'"),
-        ("optimizer", "sdg", r"optimizer = 'sdg': must be one of sgd; did you mean 'sgd'"),
+        ("optimizer", "sdg", r"optimizer = 'sdg': must be one of sgd, adam; did you mean 'sgd'"),
         ("init_j", -0.5, r"init_j = -0.5: must be >= 0"),
         ("init_j0", float("inf"), r"init_j0 = inf: must be a finite number"),
         ("num_seeds", 0, r"num_seeds = 0"),
@@ -78,3 +78,8 @@ def test_batch_larger_than_the_training_set(batch_size):
 
 def test_whole_numbers_pass_as_reals():
     assert isinstance(config.validate({**good(), "learning_rate": 1}, FIELDS)["learning_rate"], float)
+
+
+def test_adam_takes_no_momentum():
+    with pytest.raises(UserError, match=r"momentum = 0.5: must be 0 with optimizer = 'adam'"):
+        config.validate({**fig2.get_config().to_dict(), "optimizer": "adam"}, FIELDS)
