@@ -18,11 +18,13 @@ from edgechaos.dynamics import (
 from edgechaos.held import HeldDecay, check_hold, held_weight_decay
 from edgechaos.hold import HoldState, hold_at_edge
 from edgechaos.meanfield import FixedPoint, chi, edge_of_chaos, fixed_point, predicted_exponent
+from edgechaos.monitor import monitor, monitored
 from edgechaos.network import Classifier, hidden_map, init_kernel
 from edgechaos.optim import adam, sgd
 from edgechaos.order import OrderParameters, order_parameter_errors, order_parameters
 from edgechaos.phase_diagram import phase_diagram
 from edgechaos.replicas import overlap, predicted_distance
+from edgechaos.report import PhaseReport, phase_report
 from edgechaos.scaling import (
     LinearFit,
     ScalingVerdict,
@@ -48,6 +50,7 @@ __all__ = [
     "LinearFit",
     "Lyapunov",
     "OrderParameters",
+    "PhaseReport",
     "ScalingVerdict",
     "Setting",
     "Spec",
@@ -71,11 +74,14 @@ __all__ = [
     "lyapunov_exponent",
     "lyapunov_spectrum",
     "make_train",
+    "monitor",
+    "monitored",
     "order_or_chaos",
     "order_parameter_errors",
     "order_parameters",
     "overlap",
     "phase_diagram",
+    "phase_report",
     "predicted_distance",
     "predicted_exponent",
     "relaxation_rate",

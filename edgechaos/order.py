@@ -28,7 +28,9 @@ def order_parameters(kernel: Float[Array, "n_in n_out"]) -> OrderParameters:
     return OrderParameters(num_inputs * jnp.mean(kernel), num_inputs * jnp.var(kernel))
 
 
-def order_parameter_errors(j_squared: Float[Array, "*members"], num_inputs: int, num_outputs: int) -> OrderParameters:
+def order_parameter_errors(
+    j_squared: Float[Array, "*members"] | float, num_inputs: int, num_outputs: int
+) -> OrderParameters:
     """Standard errors of J0 and J^2 measured on one kernel of independent normal entries.
 
     se(J0) = J / sqrt(n_out) and se(J^2) = J^2 sqrt(2 / (n_in n_out)); for a square kernel sqrt(2) J^2 / N.

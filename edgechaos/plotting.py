@@ -9,7 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
@@ -291,6 +291,41 @@ def diagram_path(
     x = j0[: len(j)] / j
     axes.plot(x, 1 / j, color=color, label=label, linewidth=1)
     axes.plot(x[-1], 1 / j[-1], "s", color=color, markeredgecolor="white", markersize=6)
+
+
+def edge(axes: Axes, j0_over_j: Float[np.ndarray, "columns"], j: Float[np.ndarray, "columns"]) -> None:
+    """The edge of Eq. 3 in the (J0/J, 1/J) plane, with the name of each side."""
+    known = np.isfinite(j)
+    axes.plot(j0_over_j[known], 1 / j[known], color=EDGE, label="edge of chaos (Eq. 3)")
+    axes.set(xlabel="$J_0/J$", ylabel="$1/J$")
+    axes.text(0.03, 0.97, "order", transform=axes.transAxes, va="top", color="0.4")
+    axes.text(0.03, 0.03, "chaos", transform=axes.transAxes, color="0.4")
+
+
+def layers(
+    axes: Axes, j0: Float[np.ndarray, "layers"], j_squared: Float[np.ndarray, "layers"], names: Sequence[str]
+) -> None:
+    """Named kernels as numbered points of the (J0/J, 1/J) plane, in the order of the legend."""
+    j = np.sqrt(j_squared)
+    for number, (x, y, name) in enumerate(zip(j0 / j, 1 / j, names, strict=True)):
+        color = _KERNEL_COLORS[number % len(_KERNEL_COLORS)]
+        axes.plot(x, y, "o", color=color, markeredgecolor="white", markersize=7, label=name)
+    axes.set_ylim(0, max([1.5, *(1.1 / j)]))
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def kernels_against_step(
+    axes: Axes,
+    step: Int[np.ndarray, "entries"],
+    j_squared: Float[np.ndarray, "entries kernels"],
+    names: Sequence[str],
+) -> None:
+    """J^2 of each kernel against the step, with the edge of a tanh network at J0 near 0."""
+    for number, (course_of_one, name) in enumerate(zip(j_squared.T, names, strict=True)):
+        axes.plot(step, course_of_one, color=_KERNEL_COLORS[number % len(_KERNEL_COLORS)], label=name)
+    axes.axhline(1, color=EDGE, linewidth=1, linestyle="--", label="edge of chaos (tanh)")
+    axes.set(xlabel="step", ylabel="$J^2$")
+    axes.legend()
 
 
 def scores(

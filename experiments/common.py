@@ -48,18 +48,18 @@ def run(
     def parse(arguments: list[str]) -> list[str]:
         path = _config_flag_text(name).partition(":")[0]
         if not Path(path).is_file():
-            _fail(f"config = '{path}': there is no such file; give the command in the root of the clone")
+            fail(f"config = '{path}': there is no such file; give the command in the root of the clone")
         try:
             return flags.FLAGS(arguments)
         except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-            _fail(_explain(error, fields))
+            fail(_explain(error, fields))
 
     def main(arguments: list[str]) -> None:
         if len(arguments) > 1:
-            _fail(f"unexpected argument '{arguments[1]}'; flags begin with --")
+            fail(f"unexpected argument '{arguments[1]}'; flags begin with --")
         variant = _config_flag_text(name).partition(":")[2] or "paper"
         if workdir_flag.value == "":
-            _fail("workdir = '': must name a directory")
+            fail("workdir = '': must name a directory")
         try:
             config = config_fields.validate(config_flag.value.to_dict(), fields)
             absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax logs what it then raises
@@ -77,7 +77,7 @@ def run(
             print(str(stop) or "interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
             sys.exit(130)
         except (UserError, OSError) as error:
-            _fail(f"{distributed.name()} {error}" if distributed.name() else error)
+            fail(f"{distributed.name()} {error}" if distributed.name() else error)
 
     for flag in key_flags:  # --help shows the flags of the main module only
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])
@@ -128,7 +128,7 @@ def report(
     print(f"figure: {figure}")
 
 
-def _fail(error: object) -> NoReturn:
+def fail(error: object) -> NoReturn:
     """Says what is wrong and ends with the exit status of a usage error."""
     print(f"error: {str(error).strip()}", file=sys.stderr, flush=True)
     sys.exit(2)

@@ -127,7 +127,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
         course = analysis.closed_form(history, run * num_seeds, constant_d, num_samples)
         growth.plot(np.arange(len(course)), course, ":", color=color, linewidth=1)
     paths.axhline(1, color=plotting.EDGE, linestyle="--", linewidth=1, label="edge of chaos")
-    paths.set(title="(a) paths", xlabel="$J_0/J$", ylabel="$1/J$", xlim=(-1, 1))
+    paths.set(title="(a) paths", xlabel="$J_0/J$", ylabel="$1/J$", xlim=(-1, 1), xticks=(-1, 0, 1))
     paths.legend()
     growth.axhline(1, color=plotting.EDGE, linestyle="--", linewidth=1, label="edge of chaos")
     top = 1.1 * np.nanmax(history["j_squared"], initial=1)
