@@ -81,6 +81,8 @@ TRAINING_FIELDS: dict[str, Field] = {
     **RUN_FIELDS,
 }
 _SEEDS = 2**31  # JAX keeps the low 32 bits of a seed
+# what a config meant before it had these fields
+FORMER = {"constraint": "none"}
 # a run may be resumed with other values of these
 INCIDENTAL = ("data_dir", "devices", "checkpoint_seconds", "memory_gib", "fig2_workdir")
 

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from edgechaos._version import __version__
-from edgechaos.config import INCIDENTAL
+from edgechaos.config import FORMER, INCIDENTAL
 from edgechaos.errors import UserError
 from edgechaos.files import atomic_write, exclusive_lock, read_npz, writable_directory, write_npz
 
@@ -55,6 +55,7 @@ def _refuse_other_config(path: Path, config: Mapping[str, Any]) -> None:
         return
     try:
         earlier, config = json.loads(path.read_text()), _jsonable(config)
+        earlier = {name: value for name, value in FORMER.items() if name in config} | earlier
         differing = [
             name for name in {**earlier, **config} if name not in INCIDENTAL and earlier.get(name) != config.get(name)
         ]

@@ -67,3 +67,12 @@ def test_provenance_adds_up_over_processes(tmp_path):
         "python -m experiments.fig2 --config.epochs=3"
     ] * 2
     assert {"revision", "versions", "device", "started", "python"} <= provenance["processes"][0].keys()
+
+
+def test_config_from_before_a_field_existed_is_the_same_run(tmp_path):
+    with runs.work_directory(tmp_path, {"epochs": 3}):
+        (tmp_path / "history.npz").write_bytes(b"")
+    with runs.work_directory(tmp_path, {"epochs": 3, "constraint": "none"}):
+        pass
+    with pytest.raises(UserError, match="constraint 'none' -> 'hard_sphere'"):
+        runs.work_directory(tmp_path, {"epochs": 3, "constraint": "hard_sphere"}).__enter__()
