@@ -115,7 +115,8 @@ def draw(figure: Figure, history: dict[str, np.ndarray], measured: dict[str, np.
     scales = analysis.seeds_of(history, analysis.scale_factors(history))[:, 0]
     if not np.isfinite(slopes).any():
         return
-    constant_d = float(np.mean([verdict.constant_d for verdict in analysis.verdicts(history, measured["slope_a"])]))
+    constants = np.array([verdict.constant_d for verdict in analysis.verdicts(history, measured["slope_a"])])
+    constant_d = constants[np.isfinite(constants)].mean()  # some seeds may not have begun
     for column, (name, (label, enters)) in enumerate(PANELS.items(), 1):
         chosen = varied(history, name)
         above = figure.add_subplot(grid[0, column])

@@ -84,7 +84,8 @@ def draw(figure: Figure, history: dict[str, np.ndarray]) -> None:
         plotting.points(curves, decay, j_squared, index, labels[index])
         plotting.points(found, np.array([float(index)]), decays[index : index + 1], index, labels[index])
     curves.axhline(1, color=plotting.EDGE, linewidth=1, label="edge of chaos")
-    curves.set(title="(a) where it ends", xlabel="$\\lambda$", ylabel="$J^2$", xscale="log")
+    limits = 0.8 * history["weight_decay"].min(), 1.25 * history["weight_decay"].max()
+    curves.set(title="(a) where it ends", xlabel="$\\lambda$", ylabel="$J^2$", xlim=limits, xscale="log")
     curves.legend()
     known = decays[np.isfinite(decays)]
     top = 1.3 * known.max() if len(known) else 1
