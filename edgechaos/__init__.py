@@ -15,6 +15,7 @@ from edgechaos.dynamics import (
     order_or_chaos,
     twin_trajectories,
 )
+from edgechaos.guideline import Recommendation, recommend
 from edgechaos.held import HeldDecay, check_hold, held_weight_decay
 from edgechaos.hold import HoldState, hold_at_edge
 from edgechaos.meanfield import FixedPoint, chi, edge_of_chaos, fixed_point, predicted_exponent
@@ -51,6 +52,7 @@ __all__ = [
     "Lyapunov",
     "OrderParameters",
     "PhaseReport",
+    "Recommendation",
     "ScalingVerdict",
     "Setting",
     "Spec",
@@ -84,6 +86,7 @@ __all__ = [
     "phase_report",
     "predicted_distance",
     "predicted_exponent",
+    "recommend",
     "relaxation_rate",
     "scale_factor",
     "scaling_verdict",

@@ -56,7 +56,12 @@ RUN_FIELDS: dict[str, Field] = {
     "checkpoint_seconds": real(lambda value: value >= 0, ">= 0 (seconds)", "longest time between checkpoints"),
 }
 TRAINING_FIELDS: dict[str, Field] = {
-    "dataset": one_of(DATASETS, "data set"),
+    "dataset": Field(
+        str,
+        lambda value: value in DATASETS or value.endswith(".npz"),
+        f"one of {', '.join(DATASETS)}, or a file that ends in .npz",
+        "data set; a file must hold x_train, y_train, x_test and y_test",
+    ),
     "data_dir": Field(
         str, lambda value: True, "a folder, '' for the user's cache", "where data are cached and looked for"
     ),
@@ -158,7 +163,7 @@ def unknown_field(name: str, fields: Iterable[str]) -> str:
 
 def _nearest(value: Any, field: Field) -> str:
     """Suggests the nearest valid word for a mistyped one."""
-    words = field.allowed.removeprefix("one of ").split(", ")
+    words = field.allowed.removeprefix("one of ").removesuffix(", or a file that ends in .npz").split(", ")
     near = difflib.get_close_matches(value, words, n=1) if isinstance(value, str) else []
     return f"; did you mean '{near[0]}'?" if near else ""
 

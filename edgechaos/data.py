@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgechaos import own_data
 from edgechaos.dataset import Dataset
 from edgechaos.errors import UserError
 from edgechaos.files import exclusive_lock, read_npz, user_cache, writable_directory, write_npz
@@ -30,8 +31,8 @@ def load(name: str = "fashion_mnist", data_dir: str | os.PathLike | None = None)
     """Loads a data set, preparing its cache on the first call.
 
     Args:
-      name: "fashion_mnist", "mnist", "kmnist" (S = 60,000, T = 10,000, N = 784) or "digits" (scikit-learn's 8 x 8
-        set, S = 1,437, T = 360, N = 64, a fixed stratified 80/20 split).
+      name: "fashion_mnist", "mnist", "kmnist" (S = 60,000, T = 10,000, N = 784), "digits" (scikit-learn's 8 x 8
+        set, S = 1,437, T = 360, N = 64, a fixed stratified 80/20 split), or an .npz file of one's own, see `own_data`.
       data_dir: where the cache is kept and IDX files are looked for; default: the user's cache folder. If it exists
         but cannot be written to, the cache is kept in the user's cache folder.
 
@@ -40,8 +41,12 @@ def load(name: str = "fashion_mnist", data_dir: str | os.PathLike | None = None)
     """
     if name == "digits":
         return _digits()
+    if name.endswith(".npz"):
+        return own_data.load(Path(name))
     if name not in DATASETS:
-        raise UserError(f"dataset = '{name}': no such data set; there are {', '.join(DATASETS)}")
+        raise UserError(
+            f"dataset = '{name}': no such data set; there are {', '.join(DATASETS)}, or a file that ends in .npz"
+        )
     folder = Path(data_dir).expanduser() if data_dir else user_cache() / "data"
     arrays = _read_cache(folder / f"{name}.npz")
     if arrays is None:

@@ -314,6 +314,22 @@ def layers(
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
+def relaxation(
+    axes: Axes,
+    clock: Float[np.ndarray, "seeds epochs"],
+    held: Float[np.ndarray, "seeds epochs"],
+    fits: Sequence[tuple[float, float]],
+    recommended: Sequence[float],
+) -> None:
+    """The decay that holds the edge against the clock s, with (end, amplitude) of each seed's fit, and what follows."""
+    for number, (s, decay, (end, amplitude), value) in enumerate(zip(clock, held, fits, recommended, strict=True)):
+        labels = ("measured", "fit", "recommended") if number == 0 else (None, None, None)
+        axes.plot(s, decay, "o", color=TRAIN, markersize=3, label=labels[0])
+        axes.plot(s, end + amplitude * np.exp(-s), color=MARK, linewidth=1, label=labels[1])
+        axes.plot(1.08 * s[-1], value, "<", color=TEST, markersize=6, label=labels[2])
+    axes.set(xlabel="$s = \\sum \\delta$", ylabel="$\\lambda$")
+
+
 def kernels_against_step(
     axes: Axes,
     step: Int[np.ndarray, "entries"],

@@ -73,13 +73,13 @@ class Metrics:
     Train entries after epoch 0 are means over the samples of the epoch that ended, each seen before its update.
     """
 
-    j0: Float[Array, "*members"]
-    j_squared: Float[Array, "*members"]
-    train_loss: Float[Array, "*members"]
-    test_loss: Float[Array, "*members"]
-    train_accuracy: Float[Array, "*members"]
-    test_accuracy: Float[Array, "*members"]
-    decay: Float[Array, "*members"]
+    j0: Float[AnyArray, "*members"]
+    j_squared: Float[AnyArray, "*members"]
+    train_loss: Float[AnyArray, "*members"]
+    test_loss: Float[AnyArray, "*members"]
+    train_accuracy: Float[AnyArray, "*members"]
+    test_accuracy: Float[AnyArray, "*members"]
+    decay: Float[AnyArray, "*members"]
 
 
 # name -> transform, given eta / (1 - alpha)

@@ -1,0 +1,282 @@
+"""recommend: weight decay and learning rate by the paper's guideline, from a probe of about 30 epochs.
+
+The growth of J^2 in the ordered phase gives D and Eq. 9's decay. That is the decay which holds the edge at first; while
+it does, the weights forget where they began, gradients turn along what was learned, and the decay that is needed
+relaxes to another value. Its clock is the decay itself: with s = sum of delta over the steps, weights from before keep
+exp(-s), and so does what they contribute:
+
+    lambda(s) = lambda* + (lambda(0) - lambda*) exp(-s),
+
+which a straight line in exp(-s) fits. BUILD_NOTES.md has the derivation, and how well it holds.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Float
+
+from edgechaos import scaling, training
+from edgechaos.dataset import Dataset
+
+PROBE_EPOCHS, HOLD_EPOCHS = 5, 20
+_SKIPPED = 1  # the first epoch is quicker than those after it
+_DOUBLINGS = 4  # at most, in the search for the largest stable learning rate
+_TURNS = 2.0  # of the clock while held, by Eq. 9: larger learning rates have a larger lambda of their own
+_TAIL = 0.25  # of the clock's course, left out of the fit at its beginning
+_BATCH_SIZES = (16, 32, 64, 128, 256)
+_MOMENTA = (0.0, 0.5, 0.9)
+_TIMED_STEPS = 40
+
+Report = Callable[[str], object]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recommendation:
+    """What a probe says.
+
+    Attributes:
+      constant_d: D of Eq. 5.
+      constant_d_error: standard error of the line's slope.
+      open_loop: lambda of Eq. 9 with that D.
+      weight_decay: lambda that holds J = 1 in the steady state.
+      weight_decay_error: standard error, and the change that the last quarter of the epochs made.
+      largest_learning_rate: that was stable, at the probe's momentum and batch size.
+      num_epochs: spent.
+      j_squared: of the probe [epochs + 1].
+      clock: s in the middle of each held epoch.
+      held: mean lambda of each held epoch.
+      settings: combinations of equal outcome, the fastest first: learning_rate, momentum, batch_size,
+        seconds_per_epoch, epochs (for the weights to relax four times).
+    """
+
+    constant_d: float
+    constant_d_error: float
+    open_loop: float
+    weight_decay: float
+    weight_decay_error: float
+    largest_learning_rate: float
+    num_epochs: int
+    j_squared: Float[np.ndarray, "entries"]
+    clock: Float[np.ndarray, "epochs"]
+    held: Float[np.ndarray, "epochs"]
+    settings: list[dict[str, float]]
+
+
+@struct.dataclass
+class Relaxation:
+    """The line lambda = weight_decay + amplitude exp(-s), with the standard error of its end."""
+
+    weight_decay: float
+    amplitude: float
+    standard_error: float
+
+
+def fit_relaxation(clock: Float[np.ndarray, "epochs"], held: Float[np.ndarray, "epochs"]) -> Relaxation:
+    """Fits the relaxation to the entries beyond the first quarter of the clock's course, by least squares.
+
+    Args:
+      clock: s >= 0, rising.
+      held: lambda; at least four entries beyond the first quarter.
+
+    >>> clock = np.linspace(0, 2, 20)
+    >>> round(fit_relaxation(clock, 9e-5 - 4e-5 * np.exp(-clock)).weight_decay, 8)
+    9e-05
+    """
+    late = clock >= _TAIL * clock[-1]
+    columns = np.stack([np.ones(late.sum()), np.exp(-clock[late])], axis=1)
+    solution, *_ = np.linalg.lstsq(columns, held[late], rcond=None)
+    residual = held[late] - columns @ solution
+    covariance = np.linalg.inv(columns.T @ columns) * (residual @ residual) / max(1, late.sum() - 2)
+    return Relaxation(float(solution[0]), float(solution[1]), float(covariance[0, 0] ** 0.5))
+
+
+def steady_state(clock: Float[np.ndarray, "epochs"], held: Float[np.ndarray, "epochs"]) -> tuple[float, float]:
+    """lambda* and its error: the end of the relaxation, or the mean of the last quarter where the decay falls.
+
+    Relaxation raises it; where it falls, quick early learning comes to an end, which is no matter of the clock s.
+    """
+    fit = fit_relaxation(clock, held)
+    last = held[-(len(held) // 4) :]
+    if fit.amplitude >= 0:
+        return float(last.mean()), float(np.hypot(last.std(ddof=1) / len(last) ** 0.5, np.ptp(last) / 2))
+    earlier = 3 * len(clock) // 4
+    fewer = fit_relaxation(clock[:earlier], held[:earlier])
+    drift = min(abs(fit.weight_decay - fewer.weight_decay), 0.2 * fit.weight_decay)
+    return fit.weight_decay, float(np.hypot(fit.standard_error, drift))
+
+
+def recommend(
+    dataset: Dataset,
+    seed: int = 0,
+    learning_rate: float = 0.08,
+    momentum: float = 0.5,
+    batch_size: int = 32,
+    activation: str = "tanh",
+    report: Report = lambda text: None,
+) -> Recommendation:
+    """Finds weight decay and combinations of hyperparameters for a data set, in at most 30 epochs.
+
+    Args:
+      dataset: inputs [samples, N] with labels; the network is N - N - classes.
+      seed: of initial weights and order of samples.
+      learning_rate: eta of the probe in the ordered phase; the search for the largest stable one starts there.
+      momentum: alpha.
+      batch_size: B.
+      activation: of the hidden layer; the edge is taken to be J = 1, that of tanh.
+      report: called with a line for each stage.
+
+    Raises:
+      ValueError: the probe diverges, or leaves the ordered phase within its first epoch: names a learning rate to try;
+        or B > S.
+    """
+    num_samples = len(dataset.train_labels)
+    if not 1 <= batch_size <= num_samples:
+        raise ValueError(f"batch_size = {batch_size}: must be in [1, {num_samples}], the size of the training set")
+    probe_of = functools.partial(run, jax.device_put(dataset), seed, momentum, batch_size, activation)
+    scale = float(scaling.scale_factor(learning_rate, momentum, batch_size))
+    probe = probe_of([learning_rate] * PROBE_EPOCHS, 0.5)
+    _check_probe(probe, learning_rate)
+    ordered = probe.j_squared[_SKIPPED:][probe.j_squared[_SKIPPED:] < 1]
+    fit = scaling.fit_slope(ordered, len(ordered) - 1)
+    constant_d, error = float(fit.slope) / scale, float(fit.standard_error) / scale
+    report(f"ordered phase: D = {constant_d:.2f} +- {error:.2f} from {PROBE_EPOCHS} epochs at eta {learning_rate:g}")
+    largest, searched = _largest_stable(probe_of, learning_rate, dataset.num_classes)
+    report(f"largest stable eta {largest:g} (alpha {momentum:g}, B {batch_size}), after {searched} epochs")
+    open_loop = float(scaling.weight_decay_at_edge(constant_d, num_samples))
+    fitting = _TURNS * (1 - momentum) / (2 * open_loop * HOLD_EPOCHS * -(-num_samples // batch_size))
+    rate = min(largest, max(fitting, learning_rate))
+    held = probe_of([rate] * HOLD_EPOCHS, 1.0, "hold_at_edge")
+    clock, course = _held_course(held, rate, momentum, batch_size, num_samples)
+    decay, spread = steady_state(clock, course)
+    report(f"held at the edge, eta {rate:.3g}: lambda = {decay:.3g} +- {spread:.1g} after {HOLD_EPOCHS} epochs")
+    settings = _settings(dataset, scale, largest / (1 - momentum), decay, activation)
+    return Recommendation(
+        constant_d,
+        error,
+        open_loop,
+        decay,
+        spread,
+        largest,
+        PROBE_EPOCHS + searched + HOLD_EPOCHS,
+        np.asarray(probe.j_squared),
+        clock,
+        course,
+        settings,
+    )
+
+
+def run(
+    dataset: Dataset,
+    seed: int,
+    momentum: float,
+    batch_size: int,
+    activation: str,
+    learning_rates: Sequence[float] | Float[np.ndarray, "epochs"],
+    init_j: float,
+    constraint: str = "none",
+    weight_decay: float = 0.0,
+) -> training.Metrics:
+    """The history of one run [epochs + 1], on the host, with a learning rate for each epoch."""
+    spec = training.Spec(dataset.num_classes, batch_size, activation, init_j=init_j, constraint=constraint)
+
+    def numbers(rate: float) -> training.Hyperparameters:
+        return training.Hyperparameters(*(jnp.full(1, number) for number in (rate, momentum, weight_decay)))
+
+    keys = jax.random.split(jax.random.key(seed), 1)
+    state, first = training.start_members(keys, numbers(0.0), dataset, spec)
+    entries = [first]
+    for rate in learning_rates:
+        state, entry = training.advance_members(state, keys, numbers(float(rate)), dataset, spec)
+        entries.append(entry)
+    return jax.tree.map(lambda *values: np.concatenate(values), *entries)
+
+
+def _check_probe(probe: training.Metrics, learning_rate: float) -> None:
+    """Raises a ValueError, with a learning rate to try, unless three entries beyond the first epoch are ordered."""
+    growth = probe.j_squared[1] - probe.j_squared[0]
+    if not np.isfinite(probe.train_loss).all():
+        raise ValueError(f"learning_rate = {learning_rate:g}: the probe diverges; try {learning_rate / 8:.2g}")
+    if (probe.j_squared[1:4] >= 1).any():
+        fitting = learning_rate * 0.4 / (PROBE_EPOCHS * growth)
+        raise ValueError(
+            f"learning_rate = {learning_rate:g}: J^2 leaves the ordered phase within the probe's first epochs "
+            f"(it is {probe.j_squared[1]:.3g} after the first); try {fitting:.2g}"
+        )
+
+
+def _largest_stable(run: Callable[..., training.Metrics], learning_rate: float, num_classes: int) -> tuple[float, int]:
+    """Doubles (or halves) the learning rate from J = 1, an epoch each, and returns the last stable one."""
+
+    def is_stable(rate: float) -> bool:
+        trial = run([rate], 1.0, "hold_at_edge")
+        # a network that knows nothing has a loss of ln(classes)
+        return bool(np.isfinite(trial.j_squared[1]) and trial.train_loss[1] < np.log(num_classes))
+
+    factor = 2.0 if is_stable(learning_rate) else 0.5
+    stable, tried = (learning_rate, 1) if factor > 1 else (learning_rate / 2, 1)
+    while tried <= _DOUBLINGS:
+        candidate = stable * 2 if factor > 1 else stable
+        good = is_stable(candidate)
+        tried += 1
+        if factor > 1 and not good:
+            break
+        if factor < 1 and good:
+            break
+        stable = candidate if factor > 1 else stable / 2
+    return stable, tried
+
+
+def _held_course(
+    held: training.Metrics, rate: float, momentum: float, batch_size: int, num_samples: int
+) -> tuple[Float[np.ndarray, "epochs"], Float[np.ndarray, "epochs"]]:
+    """The clock s in the middle of each epoch, and the epoch's mean lambda."""
+    steps = -(-num_samples // batch_size)
+    decay = np.asarray(held.decay, np.float64)
+    return (decay[1:] + decay[:-1]) / 2, np.diff(decay) / steps * (1 - momentum) / (2 * rate)
+
+
+def _settings(
+    dataset: Dataset, scale: float, largest_step: float, weight_decay: float, activation: str
+) -> list[dict[str, float]]:
+    """Combinations of one scale factor whose eta / (1 - alpha) is stable, with the time that they take here."""
+    num_samples, rows = len(dataset.train_labels), []
+    rate = scaling.relaxation_rate(scale, num_samples, weight_decay)
+    epochs = int(np.ceil(4 / (float(rate) / 2)))
+    for batch_size in _BATCH_SIZES:
+        step = scale * batch_size  # eta / (1 - alpha)
+        if batch_size > num_samples or step > largest_step * (1 + 1e-6):
+            continue
+        seconds = _seconds_per_epoch(dataset, batch_size, activation)
+        for momentum in _MOMENTA:
+            numbers = {
+                "learning_rate": round(step * (1 - momentum), 12),
+                "momentum": momentum,
+                "batch_size": batch_size,
+            }
+            rows.append({**numbers, "seconds_per_epoch": seconds, "epochs": epochs})
+    return sorted(rows, key=lambda row: row["seconds_per_epoch"])
+
+
+def _seconds_per_epoch(dataset: Dataset, batch_size: int, activation: str) -> float:
+    """Time of an epoch by that of some steps, after a first call that compiles."""
+    few = min(_TIMED_STEPS * batch_size, len(dataset.train_labels))
+    part = dataclasses.replace(
+        dataset, train_images=dataset.train_images[:few], train_labels=dataset.train_labels[:few]
+    )
+    spec, key = training.Spec(dataset.num_classes, batch_size, activation), jax.random.key(0)
+    epoch = jax.jit(training.train_epoch, static_argnames="spec")
+    numbers: Any = training.Hyperparameters(jnp.zeros(()), jnp.zeros(()), jnp.zeros(()))
+    state = training.init_state(key, spec, dataset.train_images.shape[1])
+    seconds = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        jax.block_until_ready(epoch(state, key, numbers, part, spec=spec))
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds[1:]) * len(dataset.train_labels) / few

@@ -1,0 +1,116 @@
+"""Weight decay without a search: a probe of about 30 epochs says which one holds a network at the edge of chaos.
+
+Prints D, Eq. 9's decay and the one of the steady state, each with its error, and combinations of learning rate,
+momentum and batch size of equal outcome with the time that they take here. Draws the probe's growth and the relaxation
+of the decay that holds the edge. --config.verify_epochs=100 then trains with the recommended decay and prints predicted
+against measured.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from edgechaos import analysis, data, files, guideline, plotting
+from edgechaos import config as config_fields
+from edgechaos.dataset import Dataset
+from edgechaos.errors import UserError
+from experiments import common
+
+_SHARED = ("dataset", "data_dir", "learning_rate", "momentum", "batch_size", "activation")
+FIELDS = {
+    **{name: config_fields.TRAINING_FIELDS[name] for name in _SHARED},
+    **config_fields.RUN_FIELDS,
+    "verify_epochs": config_fields.integer(0, "epochs of a run with the recommended decay, 0 for none"),
+}
+ARRAYS = {
+    "clock": "[seed, epoch] s, sum of the decay per step, in the middle of each held epoch",
+    "held": "[seed, epoch] mean lambda of each held epoch",
+    "j_squared": "[seed, entry] J^2 of the probe in the ordered phase",
+}
+NUMBERS = {
+    "constant_d": "D of Eq. 5",
+    "open_loop": "lambda of Eq. 9 with that D: what holds the edge at first",
+    "weight_decay": "lambda that holds the edge in the steady state",
+    "weight_decay_error": "its error",
+    "largest_learning_rate": "largest stable eta at the momentum and batch size of the probe",
+    "num_epochs": "spent",
+    "verified_j_squared": "J^2 at the end of a run with weight_decay; predicted: 1",
+}
+
+
+def main(config: dict[str, Any], directory: Path) -> None:
+    """Data, probe of each seed, table, figure."""
+    dataset = data.load(config["dataset"], config["data_dir"] or None)
+    config_fields.validate_batch_size(config["batch_size"], len(dataset.train_labels))
+    seeds = range(config["seed"], config["seed"] + config["num_seeds"])
+    found = [recommend(config, dataset, seed) for seed in seeds]
+    arrays = {name: np.stack([getattr(one, name) for one in found]) for name in ARRAYS}
+    files.write_npz(directory / "guideline.npz", arrays)
+    measured = {name: np.array([getattr(one, name, np.nan) for one in found], float) for name in NUMBERS}
+    if config["verify_epochs"]:
+        measured["verified_j_squared"] = np.array(
+            [verify(config, dataset, seed, one.weight_decay) for seed, one in zip(seeds, found, strict=True)]
+        )
+    predicted = dict.fromkeys(NUMBERS, np.nan) | {"verified_j_squared": 1.0}
+    with plotting.figure(8, 3.5, title(config), directory / "guideline.png", directory / "guideline.pdf") as figure:
+        draw(figure, arrays, found)
+    for row in found[0].settings:
+        print("eta {learning_rate:<7.4g} alpha {momentum:<4g} B {batch_size:<4g}".format(**row), end=" ")
+        print("{seconds_per_epoch:.3g} s per epoch, {epochs:.0f} epochs".format(**row))
+    settings = found[0].settings
+    common.report(directory / "guideline.png", title(config), predicted, measured, NUMBERS, settings=settings)
+    decay = analysis.mean(measured)
+    print(f"use weight decay lambda = {decay['weight_decay']:.2g} (+- {decay['weight_decay_error']:.1g})")
+
+
+def recommend(config: dict[str, Any], dataset: Dataset, seed: int) -> guideline.Recommendation:
+    """The probe of one seed.
+
+    Raises:
+      UserError: it diverges, or leaves the ordered phase at once.
+    """
+    print(f"seed {seed}", flush=True)
+    numbers = {name: config[name] for name in ("learning_rate", "momentum", "batch_size", "activation")}
+    try:
+        return guideline.recommend(dataset, seed, **numbers, report=lambda text: print(f"  {text}", flush=True))
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def verify(config: dict[str, Any], dataset: Dataset, seed: int, weight_decay: float) -> float:
+    """J^2 at the end of a run with a fixed decay."""
+    rates = [config["learning_rate"]] * config["verify_epochs"]
+    momentum, batch_size, activation = config["momentum"], config["batch_size"], config["activation"]
+    history = guideline.run(
+        dataset, seed, momentum, batch_size, activation, rates, init_j=0.5, weight_decay=weight_decay
+    )
+    return float(np.asarray(history.j_squared)[-max(1, config["verify_epochs"] // 20) :].mean())
+
+
+def title(config: dict[str, Any]) -> str:
+    """What was run, in one line."""
+    plural = "s" if config["num_seeds"] > 1 else ""
+    numbers = "$\\eta$ {learning_rate:g}, $\\alpha$ {momentum:g}, B {batch_size}".format(**config)
+    return f"{Path(config['dataset']).name}: probe at {numbers}, {config['num_seeds']} seed{plural}"
+
+
+def draw(figure: Figure, arrays: dict[str, np.ndarray], found: list[guideline.Recommendation]) -> None:
+    """The growth in the ordered phase, and the relaxation of the decay that holds the edge."""
+    growth, relaxation = figure.subplots(1, 2)
+    plotting.course(growth, arrays["j_squared"], plotting.TRAIN, "measured")
+    growth.axhline(1, color=plotting.EDGE, linewidth=1, label="edge of chaos")
+    growth.set(title="(a) ordered phase", ylabel="$J^2$", ylim=(0, 1.1))
+    growth.legend()
+    fits = [guideline.fit_relaxation(one.clock, one.held) for one in found]
+    lines = [(fit.weight_decay, fit.amplitude) for fit in fits]
+    plotting.relaxation(relaxation, arrays["clock"], arrays["held"], lines, [one.weight_decay for one in found])
+    open_loop = float(np.mean([one.open_loop for one in found]))
+    relaxation.axhline(open_loop, color=plotting.PREDICTION, linewidth=1, linestyle="--", label="Eq. 9")
+    relaxation.set(title="(b) held at the edge", ylim=(0, None))
+    relaxation.legend()
+
+
+if __name__ == "__main__":
+    common.run("guideline", main, FIELDS, ARRAYS)
