@@ -109,7 +109,7 @@ def train(shared: Run, stretch: Stretch) -> None:
 def _spec_of(config: Mapping[str, Any], columns: sweep.Columns, dataset: Dataset) -> training.Spec:
     """The static part of a config, for members that are equal in it."""
     static = {name: columns[name][0].item() for name in sweep.STATIC}
-    names = ("activation", "weight_decay_mode", "optimizer", "constraint")
+    names = ("activation", "weight_decay_mode")
     return training.Spec(dataset.num_classes, **static, **{name: config[name] for name in names})
 
 

@@ -120,6 +120,21 @@ def course(axes: Axes, values: Float[np.ndarray, "members epochs"], color: str, 
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
+def color_of(run: int) -> str:
+    """The color of the run with this number."""
+    return _KERNEL_COLORS[run % len(_KERNEL_COLORS)]
+
+
+def rows(axes: Axes, names: Sequence[str], values: Float[np.ndarray, "rows seeds"]) -> None:
+    """Named rows, the first on top: each seed as a small dot, the mean with its standard deviation."""
+    places = np.arange(len(names))
+    axes.plot(values, places, ".", color="0.7", markersize=4)
+    error = values.std(1, ddof=1) if values.shape[1] > 1 else None
+    axes.errorbar(values.mean(1), places, xerr=error, fmt="o", color=TEST, markersize=5)
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+
+
 def mark_epochs(axes: Axes, marks: Mapping[str, tuple[float, str, str]]) -> None:
     """Vertical lines at label -> (epoch, colour, line style); an epoch that is not finite is left out."""
     for label, (epoch, color, linestyle) in marks.items():

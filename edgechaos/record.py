@@ -29,6 +29,8 @@ MEANING = {
     "weight_decay": "[member] lambda of the paper",
     "init_j0": "[member] J0 of the initial hidden kernel",
     "init_j": "[member] J of the initial hidden kernel",
+    "optimizer": "[member] sgd or adam",
+    "constraint": "[member] what else acted on the kernels",
     "epochs": "[member] length of its run; entries beyond it are NaN",
     "seed": "[member] PRNG seed",
     "epochs_done": "[member] epochs behind its last finite entries",
@@ -101,5 +103,5 @@ def enter(record: Record, epoch: int, metrics: training.Metrics) -> None:
     record.epochs_done[:] = np.where(finite, epoch, record.epochs_done)
     for member in np.flatnonzero(expected & ~finite):
         record.diverged[member] = True
-        numbers = ", ".join(f"{name} {column[member]:g}" for name, column in record.columns.items())
+        numbers = ", ".join(f"{name} {column[member]}" for name, column in record.columns.items())
         logger.warning("diverged in epoch %d: loss or weights are not finite (%s)", epoch, numbers)

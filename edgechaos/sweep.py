@@ -12,7 +12,7 @@ Columns = dict[str, Shaped[np.ndarray, "members"]]
 
 # what may differ between members; a program is compiled for each value of the static ones
 TRACED = ("learning_rate", "momentum", "weight_decay")
-STATIC = ("batch_size", "init_j0", "init_j")
+STATIC = ("batch_size", "init_j0", "init_j", "optimizer", "constraint")
 AXES = (*TRACED, *STATIC, "epochs")
 MODES = ("product", "zip")
 
