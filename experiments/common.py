@@ -1,9 +1,10 @@
 """What the entry points share: flags, validation, the work directory, and errors without a traceback."""
 
+import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -67,11 +68,7 @@ def run(
                 _connect()
             _set_up_logging()
             use_compilation_cache()
-            if "devices" in config:
-                loop.chosen_devices(config)
-            with distributed.work_directory(workdir_flag.value or f"runs/{name}-{variant}", config) as directory:
-                if distributed.is_first():
-                    runs.record_provenance(directory, f"experiments.{name}", sys.argv[1:], arrays)
+            with _opened(name, workdir_flag.value or f"runs/{name}-{variant}", config, arrays) as directory:
                 experiment(config, directory)
         except KeyboardInterrupt as stop:
             print(str(stop) or "interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
@@ -82,6 +79,17 @@ def run(
     for flag in key_flags:  # --help shows the flags of the main module only
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])
     app.run(main, flags_parser=parse)
+
+
+@contextlib.contextmanager
+def _opened(name: str, workdir: str, config: dict[str, Any], arrays: Mapping[str, str]) -> Iterator[Path]:
+    """The work directory with this process noted in it, once the devices that the config asks for are there."""
+    if "devices" in config:
+        loop.chosen_devices(config)
+    with distributed.work_directory(workdir, config) as directory:
+        if distributed.is_first():
+            runs.record_provenance(directory, f"experiments.{name}", sys.argv[1:], arrays)
+        yield directory
 
 
 def _distributed_flags() -> list[flags.FlagHolder]:

@@ -104,7 +104,7 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray], found: list[guideline.Re
     growth.set(title="(a) ordered phase", ylabel="$J^2$", ylim=(0, 1.1))
     growth.legend()
     fits = [guideline.fit_relaxation(one.clock, one.held) for one in found]
-    lines = [(fit.weight_decay, fit.amplitude) for fit in fits]
+    lines = [(fit.weight_decay, fit.amplitude) if fit.amplitude < 0 else (np.nan, 0.0) for fit in fits]
     plotting.relaxation(relaxation, arrays["clock"], arrays["held"], lines, [one.weight_decay for one in found])
     open_loop = float(np.mean([one.open_loop for one in found]))
     relaxation.axhline(open_loop, color=plotting.PREDICTION, linewidth=1, linestyle="--", label="Eq. 9")
