@@ -4,6 +4,8 @@ python -m experiments.rivals                                     paper: eta 0.02
 python -m experiments.rivals --config=configs/rivals.py:scaled   4 times the scale factor, 126 epochs, 3 seeds: 2 hours
 python -m experiments.rivals --config=configs/rivals.py:quick    three of them, 40 epochs
 python -m experiments.rivals --config=configs/rivals.py:digits   scikit-learn's digits: seconds
+python -m experiments.rivals --config=configs/rivals.py:theories learning rates over a factor 16: 4 hours
+python -m experiments.rivals --config=configs/rivals.py:theories-digits
 
 The first eight fixed decays are the paper's grid, from which the best is taken; then Eq. 9's, hold_at_edge, the hard
 sphere, CPR and norm control.
@@ -24,6 +26,26 @@ def _sweep(grid: tuple[float, ...], eq_9: float, constraints: tuple[str, ...]) -
         "weight_decay": (*decays, *(0.0 for _ in constraints)),
         "constraint": (*("none" for _ in decays), *constraints),
     }
+
+
+def _over_learning_rates(rates: tuple[float, ...], decays: tuple[float, ...], epochs: int) -> dict[str, tuple]:
+    """All decays for each learning rate, for `epochs` epochs, and for as many rescaled ones as the largest has."""
+    lengths = {(eta, length) for eta in rates for length in (epochs, round(epochs * max(rates) / eta))}
+    rows = [(eta, length, decay) for eta, length in sorted(lengths) for decay in decays]
+    return dict(zip(("learning_rate", "epochs", "weight_decay"), zip(*rows, strict=True), strict=True))
+
+
+def _theories(config: ml_collections.ConfigDict) -> None:
+    """Learning rates over a factor 16 with a grid of decays."""
+    decays = (0.0, 3e-5, 6e-5, 1.2e-4, 2.4e-4, 4.8e-4)
+    config.sweep = _over_learning_rates((0.01, 0.02, 0.04, 0.08, 0.16), decays, 63)
+
+
+def _theories_digits(config: ml_collections.ConfigDict) -> None:
+    """The same on scikit-learn's digits."""
+    decays = tuple(10 * value for value in (0.0, 3e-5, 6e-5, 1.2e-4, 2.4e-4, 4.8e-4))
+    config.update(DIGITS, num_seeds=3)
+    config.sweep = _over_learning_rates((0.01, 0.02, 0.04, 0.08, 0.16), decays, 60)
 
 
 def _paper(config: ml_collections.ConfigDict) -> None:
@@ -47,7 +69,14 @@ def _digits(config: ml_collections.ConfigDict) -> None:
     config.update(DIGITS, sweep=_sweep(grid, 3e-3, CONSTRAINTS), learning_rate=0.08, epochs=100, num_seeds=3)
 
 
-VARIANTS = {"paper": _paper, "scaled": _scaled, "quick": _quick, "digits": _digits}
+VARIANTS = {
+    "paper": _paper,
+    "scaled": _scaled,
+    "quick": _quick,
+    "digits": _digits,
+    "theories": _theories,
+    "theories-digits": _theories_digits,
+}
 
 
 def get_config(variant: str | None = None) -> ml_collections.ConfigDict:

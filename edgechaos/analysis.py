@@ -283,3 +283,20 @@ def closed_form(
     rate = scaling.relaxation_rate(scale, num_samples, float(history["weight_decay"][member]))
     epochs = np.arange(history["j_squared"].shape[1], dtype=np.float32)
     return np.asarray(scaling.j_squared_after(epochs, float(history["j_squared"][member, 0]), constant_d * scale, rate))
+
+
+def power_law(x: Float[np.ndarray, "points"], y: Float[np.ndarray, "points"]) -> tuple[float, float]:
+    """Exponent p of y ~ x^p by least squares in the logarithms, and its standard error; NaN points are left out.
+
+    >>> exponent, error = power_law(np.array([1.0, 2.0, 4.0]), np.array([3.0, 12.0, 48.0]))
+    >>> round(exponent, 6)
+    2.0
+    """
+    known = np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)
+    if known.sum() < 3:
+        return np.nan, np.nan
+    a, b = np.log(x[known]), np.log(y[known])
+    a = a - a.mean()
+    exponent = float(a @ b / (a @ a))
+    residual = b - b.mean() - exponent * a
+    return exponent, float(np.sqrt(residual @ residual / (known.sum() - 2) / (a @ a)))

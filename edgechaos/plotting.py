@@ -135,6 +135,28 @@ def rows(axes: Axes, names: Sequence[str], values: Float[np.ndarray, "rows seeds
     axes.invert_yaxis()
 
 
+def powers(
+    axes: Axes,
+    learning_rate: Float[np.ndarray, "points"],
+    values: Mapping[str, Float[np.ndarray, "points"]],
+    exponents: Mapping[str, float],
+) -> None:
+    """Quantities against the learning rate, both logarithmic, with power laws through the middle of the first."""
+    for number, (name, series) in enumerate(values.items()):
+        known = np.isfinite(series) & (series > 0)
+        axes.plot(learning_rate[known], series[known], "o^"[number], color=color_of(number), markersize=5, label=name)
+    first = next(iter(values.values()))
+    known = np.isfinite(first) & (first > 0)
+    if known.any():
+        middle = np.exp(np.log(learning_rate[known]).mean()), np.exp(np.log(first[known]).mean())
+        line = np.array([learning_rate.min(), learning_rate.max()])
+        for (name, power), style in zip(exponents.items(), ("-", ":"), strict=True):
+            axes.plot(line, middle[1] * (line / middle[0]) ** power, style, color=PREDICTION, linewidth=1, label=name)
+    axes.set(xlabel="$\\eta$", xscale="log", yscale="log", xlim=(learning_rate.min() / 1.3, 1.3 * learning_rate.max()))
+    if known.any():
+        axes.legend()
+
+
 def mark_epochs(axes: Axes, marks: Mapping[str, tuple[float, str, str]]) -> None:
     """Vertical lines at label -> (epoch, colour, line style); an epoch that is not finite is left out."""
     for label, (epoch, color, linestyle) in marks.items():

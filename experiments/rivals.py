@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from edgechaos import analysis, loop, plotting, record, sweep
 from edgechaos import config as config_fields
-from experiments import common, sweeps
+from edgechaos.dataset import Dataset
+from experiments import common, sweeps, theories
 
 FIELDS = config_fields.TRAINING_FIELDS
 NUMBERS = {
@@ -27,6 +28,9 @@ NUMBERS = {
 def main(config: dict[str, Any], directory: Path) -> None:
     """Data, sweep, table."""
     dataset = sweeps.prepare(config)
+    if theories.is_asked(config):
+        run_theories(config, directory, dataset)
+        return
 
     def redraw(history: dict[str, np.ndarray], *suffixes: str) -> None:
         paths = [directory / f"rivals{suffix}" for suffix in suffixes]
@@ -44,6 +48,21 @@ def main(config: dict[str, Any], directory: Path) -> None:
     targets = {"behind_best": 1.0, "share_of_grid_cost": 0.125, "held_j_squared": 1.0}
     predicted = dict.fromkeys(NUMBERS, np.nan) | targets
     common.report(directory / "rivals.png", title(config), predicted, measured, NUMBERS, rows=rows)
+
+
+def run_theories(config: dict[str, Any], directory: Path, dataset: Dataset) -> None:
+    """The sweep over learning rates and decays, and its exponents."""
+    num_samples = len(dataset.train_labels)
+
+    def redraw(history: dict[str, np.ndarray], *suffixes: str) -> None:
+        with plotting.figure(11, 4, title(config), *theories.paths(directory, *suffixes)) as figure:
+            theories.draw(figure, history, num_samples)
+
+    history = loop.run(directory, config, dataset, lambda history: redraw(history, ".png"))
+    redraw(history, ".png", ".pdf")
+    predicted = dict.fromkeys(theories.NUMBERS, np.nan) | theories.PREDICTED
+    measured = theories.compare(history, num_samples)
+    common.report(theories.paths(directory, ".png")[0], title(config), predicted, measured, theories.NUMBERS)
 
 
 def label(constraint: str, weight_decay: float) -> str:

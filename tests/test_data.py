@@ -160,7 +160,8 @@ def test_no_source_names_three_ways_and_leaves_nothing(source, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {idx.TRAIN_LABELS, "fashion_mnist.lock"}
 
 
-def load_shape(folder, queue):
+def load_sum(folder, source, queue):
+    idx.SOURCES["fashion_mnist"] = source
     queue.put(data.load("fashion_mnist", folder).train_images.sum())
 
 
@@ -223,13 +224,12 @@ def test_folder_that_cannot_be_written_is_read(source, tmp_path, monkeypatch):
     assert (tmp_path / "own" / "edgechaos" / "data" / "fashion_mnist.npz").exists()
 
 
-@pytest.mark.filterwarnings("ignore:os.fork")
-@pytest.mark.filterwarnings("ignore:This process")
 def test_two_processes_prepare_at_once(source, tmp_path):
     place(tmp_path, source)
-    context = multiprocessing.get_context("fork")  # inherits the stand-in source
+    context = multiprocessing.get_context("spawn")  # a fork has no threads, which the readers of TFDS wait for
     queue = context.Queue()
-    processes = [context.Process(target=load_shape, args=(tmp_path, queue)) for _ in range(2)]
+    arguments = tmp_path, idx.SOURCES["fashion_mnist"], queue
+    processes = [context.Process(target=load_sum, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
     sums = [queue.get(timeout=120) for _ in processes]

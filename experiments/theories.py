@@ -1,0 +1,117 @@
+"""Drift or random walk, and whose weight decay: what growth and decay do as the learning rate changes.
+
+The paper: J^2 grows as eta (a drift), and the decay that ends at the edge does not depend on eta. Random walks grow as
+eta^2 (Kosson et al.), and at a fixed number of epochs the best eta lambda is constant, lambda ~ 1 / eta (Wang and
+Aitchison). Each is an exponent of eta, measured with its standard error at a fixed number of epochs, and at a fixed
+number of rescaled ones.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from edgechaos import analysis, plotting
+
+NUMBERS = {
+    "growth_exponent": "p of slope ~ eta^p without decay; 1: drift, 2: random walk",
+    "growth_exponent_error": "its standard error",
+    "edge_exponent_epochs": "p of the decay that ends at J^2 = 1, at a fixed number of epochs",
+    "edge_exponent_epochs_error": "its standard error",
+    "edge_exponent_rescaled": "the same at a fixed number of rescaled epochs; the paper: 0",
+    "edge_exponent_rescaled_error": "its standard error",
+    "best_exponent_epochs": "p of the decay of best accuracy at a fixed number of epochs; Wang and Aitchison: -1",
+    "best_exponent_epochs_error": "its standard error",
+    "best_exponent_rescaled": "the same at a fixed number of rescaled epochs; the paper: 0",
+    "best_exponent_rescaled_error": "its standard error",
+}
+PREDICTED = {
+    "growth_exponent": 1.0,
+    "edge_exponent_rescaled": 0.0,
+    "best_exponent_epochs": -1.0,
+    "best_exponent_rescaled": 0.0,
+}
+
+
+def compare(history: dict[str, np.ndarray], num_samples: int) -> dict[str, np.ndarray]:
+    """The numbers of `NUMBERS`, over all seeds together."""
+    free = analysis.members_of(history, history["weight_decay"] == 0)
+    slopes = analysis.measure(free, num_samples)["slope_a"]
+    exponent, error = analysis.power_law(free["learning_rate"], slopes)
+    numbers = {"growth_exponent": exponent, "growth_exponent_error": error}
+    for name, chosen in lengths(history).items():
+        eta, at_edge, best = decays(analysis.members_of(history, chosen))
+        for what, values in (("edge", at_edge), ("best", best)):
+            exponent, error = analysis.power_law(eta, values)
+            numbers |= {f"{what}_exponent_{name}": exponent, f"{what}_exponent_{name}_error": error}
+    return {name: np.array([numbers.get(name, np.nan)]) for name in NUMBERS}
+
+
+def lengths(history: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Which members have the fixed number of epochs, and which the fixed number of rescaled ones."""
+    largest = history["learning_rate"].max()
+    epochs = history["epochs"][history["learning_rate"] == largest].min()  # where both are the same run
+    rescaled = np.isclose(history["epochs"] * history["learning_rate"], epochs * largest, rtol=0.02)
+    return {"epochs": history["epochs"] == epochs, "rescaled": rescaled}
+
+
+def decays(history: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Learning rate, decay that ends at J^2 = 1, and that of best accuracy, for each pair of learning rate and seed."""
+    rows = []
+    for eta in np.unique(history["learning_rate"]):
+        for seed in np.unique(history["seed"]):
+            some = analysis.members_of(history, (history["learning_rate"] == eta) & (history["seed"] == seed))
+            last = np.array([_end(course) for course in some["j_squared"]])
+            accuracy = np.array([_end(course) for course in some["test_accuracy"]])
+            at_edge = analysis.weight_decay_that_ends_at(1.0, some["weight_decay"], last[:, None])[0]
+            rows.append((eta, at_edge, _peak(some["weight_decay"], accuracy)))
+    eta, at_edge, best = np.array(rows).T
+    return eta, at_edge, best
+
+
+def _end(course: np.ndarray) -> float:
+    """Mean of the last twentieth of the entries that there are."""
+    known = course[np.isfinite(course)]
+    return float(known[-max(1, len(known) // 20) :].mean()) if len(known) else np.nan
+
+
+def _peak(decay: np.ndarray, accuracy: np.ndarray) -> float:
+    """The decay of best accuracy: the top of a parabola in ln(decay) through the best and its neighbours, if inside."""
+    positive = decay > 0
+    x, y = np.log(decay[positive]), accuracy[positive]
+    order = np.argsort(x)
+    x, y = x[order], y[order]
+    if len(x) < 3 or not np.isfinite(y).all():
+        return np.nan
+    best = int(y.argmax())
+    if best in (0, len(x) - 1):
+        return float(np.exp(x[best]))
+    near = slice(best - 1, best + 2)
+    a, b, _ = np.polyfit(x[near] - x[best], y[near], 2)
+    return float(np.exp(x[best] - b / (2 * a)))
+
+
+def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> None:
+    """Growth without decay, and the two decays, against the learning rate, with the exponents of the theories."""
+    growth, *panels = figure.subplots(1, 3)
+    free = analysis.members_of(history, history["weight_decay"] == 0)
+    slopes = analysis.measure(free, num_samples)["slope_a"]
+    plotting.powers(growth, free["learning_rate"], {"measured": slopes}, {"drift": 1.0, "random walk": 2.0})
+    growth.set(title="(a) growth without decay", ylabel="$A$ per epoch")
+    headings = "(b) fixed epochs", "(c) fixed rescaled epochs"
+    for axes, heading, chosen in zip(panels, headings, lengths(history).values(), strict=True):
+        eta, at_edge, best = decays(analysis.members_of(history, chosen))
+        values = {"ends at $J^2 = 1$": at_edge, "best accuracy": best}
+        plotting.powers(axes, eta, values, {"independent": 0.0, "$1 / \\eta$": -1.0})
+        axes.set(title=heading, ylabel="$\\lambda$")
+
+
+def paths(directory: Path, *suffixes: str) -> list[Path]:
+    """The figure's files."""
+    return [directory / f"theories{suffix}" for suffix in suffixes]
+
+
+def is_asked(config: dict[str, Any]) -> bool:
+    """Whether a config of the rivals sweeps the learning rate."""
+    return "learning_rate" in config["sweep"]
