@@ -77,7 +77,10 @@ def _end(course: np.ndarray) -> float:
 
 
 def _peak(decay: np.ndarray, accuracy: np.ndarray) -> float:
-    """The decay of best accuracy: the top of a parabola in ln(decay) through the best and its neighbours, if inside."""
+    """The decay of best accuracy: the top of a parabola in ln(decay) through the best and its neighbours.
+
+    NaN where the best is the first or last of the grid.
+    """
     positive = decay > 0
     x, y = np.log(decay[positive]), accuracy[positive]
     order = np.argsort(x)
@@ -86,7 +89,7 @@ def _peak(decay: np.ndarray, accuracy: np.ndarray) -> float:
         return np.nan
     best = int(y.argmax())
     if best in (0, len(x) - 1):
-        return float(np.exp(x[best]))
+        return np.nan
     near = slice(best - 1, best + 2)
     a, b, _ = np.polyfit(x[near] - x[best], y[near], 2)
     return float(np.exp(x[best] - b / (2 * a)))
