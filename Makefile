@@ -84,6 +84,7 @@ bench: .venv-bench/.installed data
 	.venv-bench/bin/python -m benchmarks.epoch --output=results/bench/epoch.json
 	.venv-bench/bin/python -m benchmarks.conversion --output=results/bench/conversion.json
 	.venv-bench/bin/python -m benchmarks.processes --output=results/bench/processes.json
+	.venv-bench/bin/python -m benchmarks.hold --output=results/bench/hold.json
 	.venv-bench/bin/python -m benchmarks.phase_diagram --output=results/bench/phase_diagram.json
 
 clean:

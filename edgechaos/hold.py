@@ -14,7 +14,7 @@ Predicate = Callable[[str], bool]
 
 _BAND = 0.03  # of the target: decay sets in this far below it; also the free growth during one time constant
 _LONGEST = 20_000  # steps, the longest time constant, for weights that hardly grow
-_MEASURE_EVERY = 0.002  # of the target: free growth between two measurements, and
+_MEASURE_EVERY = 0.006  # of the target: free growth between two measurements, and
 _MOST_STEPS = 20  # the most steps between them
 _MEMORY = 16  # time constants, of the mean decay
 _MOST_DECAY = 0.1  # per step

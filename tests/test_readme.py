@@ -147,7 +147,14 @@ def rows_of_conversion_benchmark():
         yield f"| {name} | {left:.4f} | {expected:.4f} | {half:.2f} | {expected_half:.2f} |"
 
 
+def rows_of_hold_benchmark():
+    content = json.loads((ROOT / "results" / "bench" / "hold.json").read_text())
+    for name, numbers in content["numbers"].items():
+        yield f"| {name} | {quoted(numbers)} |"
+
+
 BENCHMARKS = {
+    "hold": rows_of_hold_benchmark,
     "processes": rows_of_processes_benchmark,
     "conversion": rows_of_conversion_benchmark,
     "epoch": rows_of_epoch_benchmark,
