@@ -15,7 +15,7 @@ import tqdm
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
-from edgechaos import checkpoints, distributed, parts, record, runs, sweep, training
+from edgechaos import checkpoints, distributed, parts, record, runs, schedule, sweep, training
 from edgechaos.config import identity
 from edgechaos.dataset import Dataset
 from edgechaos.files import write_npz
@@ -84,7 +84,7 @@ def train(shared: Run, stretch: Stretch) -> None:
     """
     members = shared.order[stretch.places()]
     columns = record.part(shared.whole.columns, members)
-    padded = np.concatenate([members, np.repeat(members[-1:], -len(members) % shared.mesh.devices.size)])
+    padded = np.concatenate([members, np.repeat(members[-1:], _size(shared, stretch) - len(members))])
     split = NamedSharding(shared.mesh, PartitionSpec("members"))
     all_columns = shared.whole.columns
     numbers = {name: jnp.asarray(all_columns[name][padded], jnp.float32) for name in sweep.TRACED}
@@ -104,6 +104,20 @@ def train(shared: Run, stretch: Stretch) -> None:
         raise Interrupted(why_stopped(shared, f"after {name}epoch {batch.epoch}"))
     parts.write(shared.directory, stretch, batch.record.state())
     checkpoints.remove(parts.checkpoint(shared.directory, stretch, len(shared.order)))
+
+
+def _size(shared: Run, stretch: Stretch) -> int:
+    """Members to compute together: as many as in the largest batch of the same program, so that it compiles once.
+
+    A multiple of the devices; what is beyond the batch's own members repeats the last of them.
+    """
+
+    def program(one: Stretch) -> tuple:
+        return schedule.program(shared.whole.columns, int(shared.order[one.first]))
+
+    largest = max(one.size for one in shared.share if program(one) == program(stretch))
+    devices = shared.mesh.devices.size
+    return -(-largest // devices) * devices
 
 
 def _spec_of(config: Mapping[str, Any], columns: sweep.Columns, dataset: Dataset) -> training.Spec:

@@ -30,6 +30,13 @@ def history(name):
 vectorized = history("vectorized")
 assert vectorized.shape == (24, 4)
 assert sorted(traces) == [7, 14], traces
+sweep._MOST_VECTORIZED = 6  # 16 members per batch size in batches of 6, 5 and 5
+config["sweep"] = {**sweep_of, "learning_rate": (0.01, 0.02, 0.03, 0.04), "momentum": (0.5,)}
+config["num_seeds"] = 4
+uneven = history("uneven")
+assert uneven.shape == (32, 4)
+assert sorted(traces) == [7, 14], traces
+config.update(sweep=sweep_of, num_seeds=2)
 sweep._VECTORIZED_UP_TO = 0
 one_by_one = history("one by one")
 assert sorted(traces) == [7, 14], traces
