@@ -4,6 +4,7 @@ python -m experiments.guideline                                      paper: Fash
 python -m experiments.guideline --config=configs/guideline.py:scaled 5 seeds
 python -m experiments.guideline --config=configs/guideline.py:quick  as paper, B 64
 python -m experiments.guideline --config=configs/guideline.py:digits scikit-learn's digits: seconds
+python -m experiments.guideline --verify                             and a run with what was recommended
 python -m experiments.guideline --config.dataset=FILE.npz            x_train, y_train, x_test, y_test of one's own
 
 To expect on Fashion-MNIST: D near 11, Eq. 9's decay near 4.7e-5, and the one that holds the edge near 8.6e-5.
@@ -49,7 +50,6 @@ def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
             "seed": 0,
             "num_seeds": 1,
             "checkpoint_seconds": 30.0,
-            "verify_epochs": 0,
         }
     )
     return choose(variant, VARIANTS, config)

@@ -2,14 +2,14 @@
 
 Prints D, Eq. 9's decay and the one of the steady state, each with its error, and combinations of learning rate,
 momentum and batch size of equal outcome with the time that they take here. Draws the probe's growth and the relaxation
-of the decay that holds the edge. --config.verify_epochs=100 then trains with the recommended decay and prints predicted
-against measured.
+of the decay that holds the edge. --verify then trains with the recommended decay and prints predicted against measured.
 """
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import flags
 from matplotlib.figure import Figure
 
 from edgechaos import analysis, data, files, guideline, plotting
@@ -18,11 +18,11 @@ from edgechaos.dataset import Dataset
 from edgechaos.errors import UserError
 from experiments import common
 
+_VERIFY = flags.DEFINE_bool("verify", False, "train with the recommended decay, and print predicted against measured")
 _SHARED = ("dataset", "data_dir", "learning_rate", "momentum", "batch_size", "activation")
 FIELDS = {
     **{name: config_fields.TRAINING_FIELDS[name] for name in _SHARED},
     **config_fields.RUN_FIELDS,
-    "verify_epochs": config_fields.integer(0, "epochs of a run with the recommended decay, 0 for none"),
 }
 ARRAYS = {
     "clock": "[seed, epoch] s, sum of the decay per step, in the middle of each held epoch",
@@ -49,9 +49,9 @@ def main(config: dict[str, Any], directory: Path) -> None:
     arrays = {name: np.stack([getattr(one, name) for one in found]) for name in ARRAYS}
     files.write_npz(directory / "guideline.npz", arrays)
     measured = {name: np.array([getattr(one, name, np.nan) for one in found], float) for name in NUMBERS}
-    if config["verify_epochs"]:
+    if _VERIFY.value:
         measured["verified_j_squared"] = np.array(
-            [verify(config, dataset, seed, one.weight_decay) for seed, one in zip(seeds, found, strict=True)]
+            [verify(config, dataset, seed, one) for seed, one in zip(seeds, found, strict=True)]
         )
     predicted = dict.fromkeys(NUMBERS, np.nan) | {"verified_j_squared": 1.0}
     with plotting.figure(8, 3.5, title(config), directory / "guideline.png", directory / "guideline.pdf") as figure:
@@ -79,14 +79,15 @@ def recommend(config: dict[str, Any], dataset: Dataset, seed: int) -> guideline.
         raise UserError(str(error)) from error
 
 
-def verify(config: dict[str, Any], dataset: Dataset, seed: int, weight_decay: float) -> float:
-    """J^2 at the end of a run with a fixed decay."""
-    rates = [config["learning_rate"]] * config["verify_epochs"]
+def verify(config: dict[str, Any], dataset: Dataset, seed: int, found: guideline.Recommendation) -> float:
+    """J^2 at the end of a run with the recommended decay, over four relaxation times of the weights."""
+    num_epochs = int(found.settings[0]["epochs"])
+    rates = [config["learning_rate"]] * num_epochs
     momentum, batch_size, activation = config["momentum"], config["batch_size"], config["activation"]
     history = guideline.run(
-        dataset, seed, momentum, batch_size, activation, rates, init_j=0.5, weight_decay=weight_decay
+        dataset, seed, momentum, batch_size, activation, rates, init_j=0.5, weight_decay=found.weight_decay
     )
-    return float(np.asarray(history.j_squared)[-max(1, config["verify_epochs"] // 20) :].mean())
+    return float(np.asarray(history.j_squared)[-max(1, num_epochs // 20) :].mean())
 
 
 def title(config: dict[str, Any]) -> str:

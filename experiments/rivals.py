@@ -67,7 +67,7 @@ def run_theories(config: dict[str, Any], directory: Path, dataset: Dataset) -> N
 
 def label(constraint: str, weight_decay: float) -> str:
     """How a row is called."""
-    return f"lambda {weight_decay:g}" if constraint == "none" else constraint
+    return f"lambda {weight_decay:g}" if constraint == "none" else constraint.replace("_", " ")
 
 
 def table(history: dict[str, np.ndarray]) -> list[dict[str, Any]]:
@@ -101,7 +101,7 @@ def compare(history: dict[str, np.ndarray], rows: list[dict[str, Any]]) -> dict[
     accuracy = analysis.seeds_of(history, analysis.final_mean(history["test_accuracy"]))
     means, num_seeds = accuracy.mean(1), accuracy.shape[1]
     fixed = np.array([row["fixed"] for row in rows])
-    held = next((run for run, row in enumerate(rows) if row["name"] == "hold_at_edge"), None)
+    held = next((run for run, row in enumerate(rows) if row["name"] == "hold at edge"), None)
     if held is None:
         return {name: np.array([np.nan]) for name in NUMBERS}
     best = int(means.argmax())
@@ -132,6 +132,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray]) -> None:
     decay = analysis.seeds_of(history, history["weight_decay"])[:, 0]
     accuracy = analysis.seeds_of(history, analysis.final_mean(history["test_accuracy"]))
     names = [label(one, value) for one, value in zip(constraint, decay, strict=True)]
+    names = [name.replace("lambda", "$\\lambda$ =") for name in names]
     plotting.rows(scores, names, accuracy)
     scores.set(title="(a) at the end", xlabel="test accuracy")
     courses = history["j_squared"].reshape(len(names), -1, history["j_squared"].shape[1])

@@ -30,7 +30,7 @@ def test_rows_have_the_numbers_of_the_history(finished):
     assert len(summary["rows"]) == len(configs.get_config("digits").sweep.weight_decay)
     for row in summary["rows"]:
         assert row["name"] in result.stdout
-    (held,) = [row for row in summary["rows"] if row["name"] == "hold_at_edge"]
+    (held,) = [row for row in summary["rows"] if row["name"] == "hold at edge"]
     chosen = history["constraint"] == "hold_at_edge"
     last = history["test_accuracy"][chosen, -3:].mean(1)
     assert held["accuracy"] == pytest.approx(last.mean(), rel=1e-6)
