@@ -228,9 +228,14 @@ def _collapse_of_seed(history: Mapping[str, np.ndarray], chosen: slice) -> dict[
     }
 
 
-def final_mean(values: Float[np.ndarray, "members entries"]) -> Float[np.ndarray, "members"]:
-    """Mean over the last twentieth of the entries, at least one: what a member ends with, but for noise."""
-    return values[:, -max(1, values.shape[1] // 20) :].mean(1)
+def final_mean(history: Mapping[str, np.ndarray], name: str) -> Float[np.ndarray, "members"]:
+    """Mean over the last twentieth of each member's entries, at least one: what it ends with, but for noise.
+
+    NaN for a member that has not come to its end.
+    """
+    entries = history["epochs"] + 1
+    courses = zip(history[name], entries, strict=True)
+    return np.array([course[length - max(1, length // 20) : length].mean() for course, length in courses])
 
 
 def weight_decay_that_ends_at(

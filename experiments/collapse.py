@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, loop, plotting, sweep
+from edgechaos import analysis, plotting, sweep
 from experiments import common, sweeps
 
 NUMBERS = {
@@ -25,15 +25,12 @@ NUMBERS = {
 def run(name: str, config: dict[str, Any], directory: Path, inset: bool = False) -> None:
     """Data, sweep, spread; with the ordered phase as an inset, if asked for."""
     dataset = sweeps.prepare(config)
-    num_samples = len(dataset.train_labels)
 
-    def redraw(history: dict[str, np.ndarray], *suffixes: str) -> None:
-        with plotting.figure(9, 4, title(config), *[directory / f"{name}{suffix}" for suffix in suffixes]) as figure:
-            draw(figure, history, inset)
+    def draw_courses(figure: Figure, history: dict[str, np.ndarray]) -> None:
+        draw(figure, history, inset)
 
-    history = loop.run(directory, config, dataset, lambda history: redraw(history, ".png"))
-    redraw(history, ".png", ".pdf")
-    measured = compare(history, analysis.measure(history, num_samples))
+    history = sweeps.train(name, (9, 4), title(config), config, directory, dataset, draw_courses)
+    measured = compare(history, analysis.measure(history, len(dataset.train_labels)))
     predicted = {
         **dict.fromkeys(NUMBERS, np.nan),
         "spread_in_order": 0.0,

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, cost, data, files, loop, plotting, record, runs
+from edgechaos import analysis, cost, data, files, plotting, record, runs
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
 from experiments import common, diagram
@@ -37,15 +37,11 @@ def main(config: dict[str, Any], directory: Path) -> None:
     course = analysis.predicted_course(config, num_samples)
     background = phase_map(config, directory)
 
-    def redraw(history: dict[str, np.ndarray], *suffixes: str) -> dict[str, np.ndarray]:
-        measured = analysis.measure(history, num_samples)
-        paths = [directory / f"fig2{suffix}" for suffix in suffixes]
-        with plotting.figure(9, 7, title(config), *paths) as figure:
-            draw(figure, history, measured, predicted, course, background)
-        return measured
+    def draw_all(figure: Figure, history: dict[str, np.ndarray]) -> None:
+        draw(figure, history, analysis.measure(history, num_samples), predicted, course, background)
 
-    history = loop.run(directory, config, dataset, lambda history: redraw(history, ".png"))
-    measured = redraw(history, ".png", ".pdf")
+    history = sweeps.train("fig2", (9, 7), title(config), config, directory, dataset, draw_all)
+    measured = analysis.measure(history, num_samples)
     runs.write_json(directory / "summary.json", analysis.summary(predicted, measured, title(config)))
     print(
         analysis.table({"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)})

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, loop, plotting, record, sweep
+from edgechaos import analysis, plotting, record, sweep
 from edgechaos import config as config_fields
 from experiments import common, sweeps
 
@@ -37,14 +37,11 @@ def main(config: dict[str, Any], directory: Path) -> None:
     dataset = sweeps.prepare(config)
     num_samples = len(dataset.train_labels)
 
-    def redraw(history: dict[str, np.ndarray], *suffixes: str) -> dict[str, np.ndarray]:
-        measured = analysis.measure(history, num_samples)
-        with plotting.figure(10, 6, title(config), *[directory / f"fig3{suffix}" for suffix in suffixes]) as figure:
-            draw(figure, history, measured)
-        return measured
+    def draw_measured(figure: Figure, history: dict[str, np.ndarray]) -> None:
+        draw(figure, history, analysis.measure(history, num_samples))
 
-    history = loop.run(directory, config, dataset, lambda history: redraw(history, ".png"))
-    measured = redraw(history, ".png", ".pdf")
+    history = sweeps.train("fig3", (10, 6), title(config), config, directory, dataset, draw_measured)
+    measured = analysis.measure(history, num_samples)
     predicted, numbers = compare(config, history, measured)
     rows = run_by_run(history, measured)
     for row in rows:

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, loop, plotting, record, sweep
+from edgechaos import analysis, plotting, record, sweep
 from edgechaos import config as config_fields
 from edgechaos.errors import UserError
 from experiments import common, sweeps
@@ -35,12 +35,10 @@ def main(config: dict[str, Any], directory: Path) -> None:
     dataset = sweeps.prepare(config)
     num_samples = len(dataset.train_labels)
 
-    def redraw(history: dict[str, np.ndarray], *suffixes: str) -> None:
-        with plotting.figure(11, 4, title(config), *[directory / f"fig6{suffix}" for suffix in suffixes]) as figure:
-            draw(figure, history, num_samples)
+    def draw_with_samples(figure: Figure, history: dict[str, np.ndarray]) -> None:
+        draw(figure, history, num_samples)
 
-    history = loop.run(directory, config, dataset, lambda history: redraw(history, ".png"))
-    redraw(history, ".png", ".pdf")
+    history = sweeps.train("fig6", (11, 4), title(config), config, directory, dataset, draw_with_samples)
     predicted, measured = compare(config, history, num_samples)
     rows = run_by_run(history)
     for row in rows:
@@ -54,7 +52,7 @@ def ends(history: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.nda
     decay = analysis.seeds_of(history, history["weight_decay"])[:, 0]
     order = np.argsort(decay)
     j_squared, accuracy = (
-        analysis.seeds_of(history, analysis.final_mean(history[name]))[order] for name in ("j_squared", "test_accuracy")
+        analysis.seeds_of(history, analysis.final_mean(history, name))[order] for name in ("j_squared", "test_accuracy")
     )
     return decay[order], j_squared, accuracy
 
@@ -148,7 +146,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
 def three_runs(history: dict[str, np.ndarray]) -> list[int]:
     """Runs without decay, with the one that ends nearest to the edge, and with a larger one."""
     decay = analysis.seeds_of(history, history["weight_decay"])[:, 0]
-    end = analysis.seeds_of(history, analysis.final_mean(history["j_squared"])).mean(1)
+    end = analysis.seeds_of(history, analysis.final_mean(history, "j_squared")).mean(1)
     order = np.argsort(decay)
     nearest = int(np.nan_to_num(np.abs(end - 1), nan=np.inf).argmin())
     return list(dict.fromkeys([int(order[0]), nearest, int(order[-2])]))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, loop, plotting, record, sweep
+from edgechaos import analysis, plotting, record, sweep
 from edgechaos import config as config_fields
 from experiments import common, sweeps
 
@@ -25,14 +25,7 @@ SETTING = ("learning_rate", "momentum", "batch_size")
 def main(config: dict[str, Any], directory: Path) -> None:
     """Data, sweep, comparison of the settings."""
     dataset = sweeps.prepare(config)
-
-    def redraw(history: dict[str, np.ndarray], *suffixes: str) -> None:
-        paths = [directory / f"independence{suffix}" for suffix in suffixes]
-        with plotting.figure(9, 4, title(config), *paths) as figure:
-            draw(figure, history)
-
-    history = loop.run(directory, config, dataset, lambda history: redraw(history, ".png"))
-    redraw(history, ".png", ".pdf")
+    history = sweeps.train("independence", (9, 4), title(config), config, directory, dataset, draw)
     settings, decays = by_setting(history)
     rows = [
         {**dict(zip(SETTING, setting, strict=True)), "decay": float(values.mean()), "decay_over_seeds": values.tolist()}
@@ -61,8 +54,7 @@ def by_setting(history: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 def ends(history: dict[str, np.ndarray], chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Decay [run] and J^2 at the end [run, seed] of some members."""
     some = analysis.members_of(history, chosen)
-    courses = zip(some["j_squared"], some["epochs"], strict=True)
-    last = np.array([analysis.final_mean(course[None, : length + 1])[0] for course, length in courses])
+    last = analysis.final_mean(some, "j_squared")
     return analysis.seeds_of(some, some["weight_decay"])[:, 0], analysis.seeds_of(some, last)
 
 

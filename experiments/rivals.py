@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, loop, plotting, record, sweep
+from edgechaos import analysis, plotting, record, sweep
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
 from experiments import common, sweeps, theories
@@ -31,14 +31,7 @@ def main(config: dict[str, Any], directory: Path) -> None:
     if theories.is_asked(config):
         run_theories(config, directory, dataset)
         return
-
-    def redraw(history: dict[str, np.ndarray], *suffixes: str) -> None:
-        paths = [directory / f"rivals{suffix}" for suffix in suffixes]
-        with plotting.figure(9, 4, title(config), *paths) as figure:
-            draw(figure, history)
-
-    history = loop.run(directory, config, dataset, lambda history: redraw(history, ".png"))
-    redraw(history, ".png", ".pdf")
+    history = sweeps.train("rivals", (9, 4), title(config), config, directory, dataset, draw)
     rows = table(history)
     for row in rows:
         print("{name:24} accuracy {accuracy:.4f} +- {accuracy_deviation:.4f}".format(**row), end="  ")
@@ -54,15 +47,13 @@ def run_theories(config: dict[str, Any], directory: Path, dataset: Dataset) -> N
     """The sweep over learning rates and decays, and its exponents."""
     num_samples = len(dataset.train_labels)
 
-    def redraw(history: dict[str, np.ndarray], *suffixes: str) -> None:
-        with plotting.figure(11, 4, title(config), *theories.paths(directory, *suffixes)) as figure:
-            theories.draw(figure, history, num_samples)
+    def draw_exponents(figure: Figure, history: dict[str, np.ndarray]) -> None:
+        theories.draw(figure, history, num_samples)
 
-    history = loop.run(directory, config, dataset, lambda history: redraw(history, ".png"))
-    redraw(history, ".png", ".pdf")
+    history = sweeps.train("theories", (11, 4), title(config), config, directory, dataset, draw_exponents)
     predicted = dict.fromkeys(theories.NUMBERS, np.nan) | theories.PREDICTED
     measured = theories.compare(history, num_samples)
-    common.report(theories.paths(directory, ".png")[0], title(config), predicted, measured, theories.NUMBERS)
+    common.report(directory / "theories.png", title(config), predicted, measured, theories.NUMBERS)
 
 
 def label(constraint: str, weight_decay: float) -> str:
@@ -72,7 +63,7 @@ def label(constraint: str, weight_decay: float) -> str:
 
 def table(history: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """One row per way: mean and standard deviation over the seeds, and the epochs of one run."""
-    finals = {name: analysis.seeds_of(history, analysis.final_mean(history[name])) for name in record.METRICS}
+    finals = {name: analysis.seeds_of(history, analysis.final_mean(history, name)) for name in record.METRICS}
     best = analysis.seeds_of(history, np.nanmax(history["test_accuracy"], axis=1, initial=0))
     names = zip(
         analysis.seeds_of(history, history["constraint"])[:, 0],
@@ -98,7 +89,7 @@ def table(history: dict[str, np.ndarray]) -> list[dict[str, Any]]:
 
 def compare(history: dict[str, np.ndarray], rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     """hold_at_edge against the best row and the cost of the grid."""
-    accuracy = analysis.seeds_of(history, analysis.final_mean(history["test_accuracy"]))
+    accuracy = analysis.seeds_of(history, analysis.final_mean(history, "test_accuracy"))
     means, num_seeds = accuracy.mean(1), accuracy.shape[1]
     fixed = np.array([row["fixed"] for row in rows])
     held = next((run for run, row in enumerate(rows) if row["name"] == "hold at edge"), None)
@@ -113,7 +104,7 @@ def compare(history: dict[str, np.ndarray], rows: list[dict[str, Any]]) -> dict[
         "best_of_grid": accuracy[grid_best],
         "behind_best": np.array([(means[best] - means[held]) / np.sqrt(variance[best] + variance[held])]),
         "share_of_grid_cost": np.array([cost[held] / cost[fixed].sum()]),
-        "held_j_squared": analysis.seeds_of(history, analysis.final_mean(history["j_squared"]))[held],
+        "held_j_squared": analysis.seeds_of(history, analysis.final_mean(history, "j_squared"))[held],
     }
 
 
@@ -130,7 +121,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray]) -> None:
     scores, growth = figure.subplots(1, 2)
     constraint = analysis.seeds_of(history, history["constraint"])[:, 0]
     decay = analysis.seeds_of(history, history["weight_decay"])[:, 0]
-    accuracy = analysis.seeds_of(history, analysis.final_mean(history["test_accuracy"]))
+    accuracy = analysis.seeds_of(history, analysis.final_mean(history, "test_accuracy"))
     names = [label(one, value) for one, value in zip(constraint, decay, strict=True)]
     names = [name.replace("lambda", "$\\lambda$ =") for name in names]
     plotting.rows(scores, names, accuracy)

@@ -1,10 +1,13 @@
-"""What the sweeps of Figs. 3 to 6 share before they start: the data and the prediction."""
+"""What the sweeps share: the data, the prediction, and training with a figure that is drawn as it goes."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from edgechaos import analysis, cost, data, distributed, sweep
+from edgechaos import analysis, cost, data, distributed, loop, plotting, sweep
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
 
@@ -41,3 +44,33 @@ def announce(config: dict[str, Any], dataset: Dataset) -> None:
             f"{numbers['final_j_squared']:.2f}"
         )
     print(f"about {seconds / 60:.1f} minutes of computing on a machine that does nothing else", flush=True)
+
+
+def train(
+    name: str,
+    size: tuple[float, float],
+    title: str,
+    config: dict[str, Any],
+    directory: Path,
+    dataset: Dataset,
+    draw: Callable[[Figure, dict[str, np.ndarray]], object],
+) -> dict[str, np.ndarray]:
+    """Trains all members and returns the history; NAME.png is drawn as it grows, and NAME.pdf too at the end.
+
+    Args:
+      name: of the figure's files.
+      size: of the figure, inches.
+      title: of the figure.
+      config: validated.
+      directory: the work directory.
+      dataset: on the host.
+      draw: puts a history, finished or not, into a figure.
+    """
+
+    def redraw(history: dict[str, np.ndarray], *suffixes: str) -> None:
+        with plotting.figure(*size, title, *[directory / f"{name}{suffix}" for suffix in suffixes]) as figure:
+            draw(figure, history)
+
+    history = loop.run(directory, config, dataset, lambda history: redraw(history, ".png"))
+    redraw(history, ".png", ".pdf")
+    return history

@@ -6,7 +6,6 @@ Aitchison). Each is an exponent of eta, measured with its standard error at a fi
 number of rescaled ones.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,18 +61,11 @@ def decays(history: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.n
     for eta in np.unique(history["learning_rate"]):
         for seed in np.unique(history["seed"]):
             some = analysis.members_of(history, (history["learning_rate"] == eta) & (history["seed"] == seed))
-            last = np.array([_end(course) for course in some["j_squared"]])
-            accuracy = np.array([_end(course) for course in some["test_accuracy"]])
+            last, accuracy = (analysis.final_mean(some, name) for name in ("j_squared", "test_accuracy"))
             at_edge = analysis.weight_decay_that_ends_at(1.0, some["weight_decay"], last[:, None])[0]
             rows.append((eta, at_edge, _peak(some["weight_decay"], accuracy)))
     eta, at_edge, best = np.array(rows).T
     return eta, at_edge, best
-
-
-def _end(course: np.ndarray) -> float:
-    """Mean of the last twentieth of the entries that there are."""
-    known = course[np.isfinite(course)]
-    return float(known[-max(1, len(known) // 20) :].mean()) if len(known) else np.nan
 
 
 def _peak(decay: np.ndarray, accuracy: np.ndarray) -> float:
@@ -108,11 +100,6 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
         values = {"ends at $J^2 = 1$": at_edge, "best accuracy": best}
         plotting.powers(axes, eta, values, {"independent": 0.0, "$1 / \\eta$": -1.0})
         axes.set(title=heading, ylabel="$\\lambda$")
-
-
-def paths(directory: Path, *suffixes: str) -> list[Path]:
-    """The figure's files."""
-    return [directory / f"theories{suffix}" for suffix in suffixes]
 
 
 def is_asked(config: dict[str, Any]) -> bool:
