@@ -15,7 +15,7 @@ import edgechaos as ec
 from edgechaos import analysis, cost, data, files, plotting, record, runs
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
-from experiments import common, diagram
+from experiments import common, diagram, sweeps
 
 FIELDS = {
     **config_fields.TRAINING_FIELDS,
