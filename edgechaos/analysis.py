@@ -1,7 +1,7 @@
 """From a history to numbers: the prediction before a run, the measurement after it, under the same names."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
@@ -290,6 +290,30 @@ def closed_form(
     return np.asarray(scaling.j_squared_after(epochs, float(history["j_squared"][member, 0]), constant_d * scale, rate))
 
 
+class Line(NamedTuple):
+    """y = intercept + slope x by least squares, with standard errors."""
+
+    slope: float
+    intercept: float
+    slope_error: float
+    intercept_error: float
+
+
+def fit_line(x: Float[np.ndarray, "points"], y: Float[np.ndarray, "points"]) -> Line:
+    """Fits a line to three points or more.
+
+    >>> fit_line(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 5.0])).slope
+    2.0
+    """
+    middle, height = x.mean(), y.mean()
+    spread = (x - middle) @ (x - middle)
+    slope = (x - middle) @ (y - height) / spread
+    residual = y - height - slope * (x - middle)
+    variance = residual @ residual / max(1, len(x) - 2)
+    intercept_variance = variance * (1 / len(x) + middle**2 / spread)
+    return Line(*map(float, (slope, height - slope * middle, np.sqrt(variance / spread), np.sqrt(intercept_variance))))
+
+
 def power_law(x: Float[np.ndarray, "points"], y: Float[np.ndarray, "points"]) -> tuple[float, float]:
     """Exponent p of y ~ x^p by least squares in the logarithms, and its standard error; NaN points are left out.
 
@@ -300,8 +324,5 @@ def power_law(x: Float[np.ndarray, "points"], y: Float[np.ndarray, "points"]) ->
     known = np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)
     if known.sum() < 3:
         return np.nan, np.nan
-    a, b = np.log(x[known]), np.log(y[known])
-    a = a - a.mean()
-    exponent = float(a @ b / (a @ a))
-    residual = b - b.mean() - exponent * a
-    return exponent, float(np.sqrt(residual @ residual / (known.sum() - 2) / (a @ a)))
+    line = fit_line(np.log(x[known]), np.log(y[known]))
+    return line.slope, line.slope_error

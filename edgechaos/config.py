@@ -17,17 +17,18 @@ from edgechaos.training import CONSTRAINTS
 
 
 class Field(NamedTuple):
-    """Type, test, allowed range in words, and meaning of one config field."""
+    """Type, test, allowed range in words, meaning of one config field, and the words that it may be if they are few."""
 
     type: type
     allows: Callable[[Any], bool]
     allowed: str
     meaning: str
+    words: tuple[str, ...] = ()
 
 
 def one_of(names: tuple[str, ...], meaning: str) -> Field:
     """A word out of a few."""
-    return Field(str, lambda value: value in names, f"one of {', '.join(names)}", meaning)
+    return Field(str, lambda value: value in names, f"one of {', '.join(names)}", meaning, names)
 
 
 def real(allows: Callable[[float], bool], allowed: str, meaning: str) -> Field:
@@ -61,6 +62,7 @@ TRAINING_FIELDS: dict[str, Field] = {
         lambda value: value in DATASETS or value.endswith(".npz"),
         f"one of {', '.join(DATASETS)}, or a file that ends in .npz",
         "data set; a file must hold x_train, y_train, x_test and y_test",
+        DATASETS,
     ),
     "data_dir": Field(
         str, lambda value: True, "a folder, '' for the user's cache", "where data are cached and looked for"
@@ -163,8 +165,7 @@ def unknown_field(name: str, fields: Iterable[str]) -> str:
 
 def _nearest(value: Any, field: Field) -> str:
     """Suggests the nearest valid word for a mistyped one."""
-    words = field.allowed.removeprefix("one of ").removesuffix(", or a file that ends in .npz").split(", ")
-    near = difflib.get_close_matches(value, words, n=1) if isinstance(value, str) else []
+    near = difflib.get_close_matches(value, field.words, n=1) if isinstance(value, str) else []
     return f"; did you mean '{near[0]}'?" if near else ""
 
 

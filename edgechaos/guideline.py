@@ -23,6 +23,7 @@ from flax import struct
 from jaxtyping import Float
 
 from edgechaos import scaling, training
+from edgechaos.analysis import fit_line
 from edgechaos.dataset import Dataset
 
 PROBE_EPOCHS, HOLD_EPOCHS = 5, 20
@@ -90,11 +91,8 @@ def fit_relaxation(clock: Float[np.ndarray, "epochs"], held: Float[np.ndarray, "
     9e-05
     """
     late = clock >= _TAIL * clock[-1]
-    columns = np.stack([np.ones(late.sum()), np.exp(-clock[late])], axis=1)
-    solution, *_ = np.linalg.lstsq(columns, held[late], rcond=None)
-    residual = held[late] - columns @ solution
-    covariance = np.linalg.inv(columns.T @ columns) * (residual @ residual) / max(1, late.sum() - 2)
-    return Relaxation(float(solution[0]), float(solution[1]), float(covariance[0, 0] ** 0.5))
+    line = fit_line(np.exp(-clock[late]), held[late])
+    return Relaxation(line.intercept, line.slope, line.intercept_error)
 
 
 def steady_state(clock: Float[np.ndarray, "epochs"], held: Float[np.ndarray, "epochs"]) -> tuple[float, float]:
@@ -219,18 +217,19 @@ def _largest_stable(run: Callable[..., training.Metrics], learning_rate: float, 
         # a network that knows nothing has a loss of ln(classes)
         return bool(np.isfinite(trial.j_squared[1]) and trial.train_loss[1] < np.log(num_classes))
 
-    factor = 2.0 if is_stable(learning_rate) else 0.5
-    stable, tried = (learning_rate, 1) if factor > 1 else (learning_rate / 2, 1)
-    while tried <= _DOUBLINGS:
-        candidate = stable * 2 if factor > 1 else stable
-        good = is_stable(candidate)
-        tried += 1
-        if factor > 1 and not good:
-            break
-        if factor < 1 and good:
-            break
-        stable = candidate if factor > 1 else stable / 2
-    return stable, tried
+    rate = learning_rate
+    if is_stable(rate):
+        for tried in range(2, _DOUBLINGS + 2):
+            if not is_stable(2 * rate):
+                return rate, tried
+            rate *= 2
+    else:
+        for tried in range(2, _DOUBLINGS + 2):
+            rate /= 2
+            if is_stable(rate):
+                return rate, tried
+        rate /= 2  # not tried
+    return rate, _DOUBLINGS + 1
 
 
 def _held_course(

@@ -7,6 +7,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from edgechaos.hold import HoldState
+from edgechaos.measured import only_state
 
 
 @struct.dataclass
@@ -47,11 +48,7 @@ def find_state(state: optax.OptState) -> HoldState:
     Raises:
       ValueError: there is none, or more than one.
     """
-    leaves = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, HoldState))
-    found = [leaf for leaf in leaves if isinstance(leaf, HoldState)]
-    if len(found) != 1:
-        raise ValueError(f"state: must hold one state of hold_at_edge, but there are {len(found)}")
-    return found[0]
+    return only_state(state, HoldState, "hold_at_edge")
 
 
 def check_hold(optimizer: optax.GradientTransformation, params: optax.Params) -> None:

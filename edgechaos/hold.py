@@ -1,14 +1,15 @@
 """hold_at_edge: weight decay without a search, as an optax transform that keeps J^2 of chosen kernels at the edge."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from edgechaos.kernels import as_matrix, is_square, path_name, with_paths
+from edgechaos.measured import measure_if
 
 Predicate = Callable[[str], bool]
 
@@ -106,7 +107,7 @@ def hold_at_edge(
         measured, decayed = _selected(params, select)
         leaves = dict(with_paths(params))
         due = state.steps_left == 0
-        j_squared = _measure_if(due, [as_matrix(leaves[path]) for path in measured])
+        _, j_squared = measure_if(due, [as_matrix(leaves[path]) for path in measured])
         j_squared = j_squared.mean(keepdims=True) if shared else j_squared
         later = _control(state, j_squared, target, two_sided)
         state = jax.tree.map(lambda new, old: jnp.where(due, new, old), later, state)
@@ -157,31 +158,6 @@ def _control(state: HoldState, j_squared: Float[Array, "controllers"], target: f
 def _time_constant(growth: Float[Array, "controllers"], target: float) -> Float[Array, "controllers"]:
     """tau: steps in which free growth covers the band."""
     return jnp.clip(_BAND * target / jnp.maximum(jnp.abs(growth), 1e-12), 4.0, _LONGEST)
-
-
-@jax.custom_batching.custom_vmap
-def _measure_if(
-    due: Bool[Array, ""], kernels: Sequence[Float[Array, "*batch n_in n_out"]]
-) -> Float[Array, "*batch kernels"]:
-    """J^2 of each kernel if `due`, else zeros that cost nothing, also under vmap."""
-
-    def measure(kernels: Sequence[jax.Array]) -> jax.Array:
-        wide = [kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32)) for kernel in kernels]
-        return jnp.stack([kernel.shape[-2] * kernel.var((-2, -1)) for kernel in wide], axis=-1).astype(jnp.float32)
-
-    shape = (*kernels[0].shape[:-2], len(kernels))
-    return jax.lax.cond(due, measure, lambda _: jnp.zeros(shape), kernels)
-
-
-@_measure_if.def_vmap
-def _(axis_size: int, in_batched: Sequence, due: jax.Array, kernels: Sequence[jax.Array]) -> tuple[jax.Array, bool]:
-    """One condition for the whole batch: measured where any member is due, since lanes cannot skip work alone."""
-    due_batched, kernels_batched = in_batched
-    lanes = [
-        kernel if batched else jnp.broadcast_to(kernel, (axis_size, *kernel.shape))
-        for kernel, batched in zip(kernels, kernels_batched, strict=True)
-    ]
-    return _measure_if(due.any() if due_batched else due, lanes), True
 
 
 def _selected(

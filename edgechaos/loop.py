@@ -11,6 +11,7 @@ import numpy as np
 import tqdm
 import tqdm.contrib.logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int
 
 from edgechaos import batch, cost, distributed, parts, record, runs, schedule, sweep
 from edgechaos.dataset import Dataset
@@ -66,18 +67,18 @@ def run(
         return finished
     devices = chosen_devices(config)
     whole, mesh = record.empty(sweep.members(config)), Mesh(np.array(devices), ("members",))
-    costs = _cost(whole, dataset)
-    share = _share(directory, whole, costs, _members_at_once(whole, dataset, devices))
+    order, costs = schedule.order(whole.columns), _cost(whole, dataset)
+    share = _share(directory, whole, order, costs, _members_at_once(whole, dataset, devices))
     dataset_on_devices = jax.device_put(dataset, NamedSharding(mesh, PartitionSpec()))
     redirected = tqdm.contrib.logging.logging_redirect_tqdm([logging.getLogger("edgechaos")])
-    with _bar(whole, costs, share) as bar, redirected, stop_requests("epoch") as stop:
+    with _bar(whole, order, costs, share) as bar, redirected, stop_requests("epoch") as stop:
         shared = batch.Run(
             directory,
             config,
             dataset_on_devices,
             mesh,
             whole,
-            schedule.order(whole.columns),
+            order,
             costs,
             share,
             bar,
@@ -127,13 +128,14 @@ def _finished(directory: Path) -> dict[str, np.ndarray] | None:
     return earlier
 
 
-def _share(directory: Path, whole: record.Record, costs: np.ndarray, at_once: int) -> list[Stretch]:
+def _share(
+    directory: Path, whole: record.Record, order: Int[np.ndarray, "members"], costs: np.ndarray, at_once: int
+) -> list[Stretch]:
     """The batches that this process is to compute; fills `whole` with those that are finished.
 
     Process 0 looks at the directory and decides, so that all agree.
     """
     parts.begin(directory)
-    order = schedule.order(whole.columns)
     batch_of = np.full(len(order), -1, np.int32)
     if distributed.is_first():
         parts.merge(directory, whole, order, finished_only=True)
@@ -194,9 +196,8 @@ def _cost(whole: record.Record, dataset: Dataset) -> np.ndarray:
     return np.array(seconds)
 
 
-def _bar(whole: record.Record, costs: np.ndarray, share: list[Stretch]) -> tqdm.tqdm:
+def _bar(whole: record.Record, order: Int[np.ndarray, "members"], costs: np.ndarray, share: list[Stretch]) -> tqdm.tqdm:
     """A bar whose unit is computing work, so that its ETA holds for members of different cost."""
-    order = schedule.order(whole.columns)
     shown = order if distributed.is_first() else np.concatenate([order[:0], *(order[one.places()] for one in share)])
     total = float(costs[shown] @ whole.columns["epochs"][shown])
     done = float(costs[shown] @ whole.epochs_done[shown])

@@ -10,7 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from edgechaos.kernels import as_matrix, with_paths
-from edgechaos.order import order_parameters
+from edgechaos.measured import measure_if, only_state
 
 
 class MonitorState(NamedTuple):
@@ -93,14 +93,15 @@ def monitor(every: int = 100, capacity: int = 512) -> optax.GradientTransformati
     def update_fn(updates: optax.Updates, state: MonitorState, params: optax.Params | None = None):
         if params is None:
             raise ValueError("monitor needs the parameters: optimizer.update(gradient, state, params)")
-        is_due = state.step % state.stride == 0
-        recorded = jax.lax.cond(is_due, _record, lambda state, _: state, state, list(_kernels(params).values()))
-        return updates, recorded._replace(step=state.step + 1)
+        due = state.step % state.stride == 0
+        places = measure_if(due, [as_matrix(kernel) for kernel in _kernels(params).values()])
+        state = jax.tree.map(lambda new, old: jnp.where(due, new, old), _record(state, places), state)
+        return updates, state._replace(step=state.step + 1)
 
     return optax.GradientTransformation(init_fn, update_fn)
 
 
-def _record(state: MonitorState, kernels: list[Array]) -> MonitorState:
+def _record(state: MonitorState, places: tuple[Float[Array, "kernels"], Float[Array, "kernels"]]) -> MonitorState:
     """Writes an entry, making room first if there is none."""
     capacity = len(state.j0)
     is_full = state.step // state.stride >= capacity
@@ -111,9 +112,8 @@ def _record(state: MonitorState, kernels: list[Array]) -> MonitorState:
 
     stride = jnp.where(is_full, 2 * state.stride, state.stride)
     entry = state.step // stride
-    places = [order_parameters(as_matrix(kernel)) for kernel in kernels]
-    j0 = thinned(state.j0).at[entry].set(jnp.stack([place.j0 for place in places]))
-    j_squared = thinned(state.j_squared).at[entry].set(jnp.stack([place.j_squared for place in places]))
+    j0 = thinned(state.j0).at[entry].set(places[0])
+    j_squared = thinned(state.j_squared).at[entry].set(places[1])
     return MonitorState(j0, j_squared, state.step, stride)
 
 
@@ -127,11 +127,7 @@ def monitored(state: Any, params: optax.Params) -> Course:
     Raises:
       ValueError: there is no state of a monitor, or more than one.
     """
-    leaves = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, MonitorState))
-    found = [leaf for leaf in leaves if isinstance(leaf, MonitorState)]
-    if len(found) != 1:
-        raise ValueError(f"state: must hold one state of monitor, but there are {len(found)}")
-    (kept,) = found
+    kept = only_state(state, MonitorState, "monitor")
     entries = -(-int(kept.step) // int(kept.stride))
     step = int(kept.stride) * np.arange(entries)
     return Course(step, np.asarray(kept.j0)[:entries], np.asarray(kept.j_squared)[:entries], tuple(_kernels(params)))

@@ -4,7 +4,6 @@ Every batch has files of its own, named by its stretch of the members' order, so
 """
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,24 +25,19 @@ def write(directory: Path, stretch: Stretch, state: dict[str, np.ndarray]) -> No
     write_npz(directory / "parts" / f"{stretch}.npz", state)
 
 
-def records(directory: Path) -> Iterator[tuple[Stretch, dict[str, np.ndarray]]]:
-    """The kept records, finished or not.
+def merge(directory: Path, whole: Record, order: Int[np.ndarray, "members"], finished_only: bool) -> None:
+    """Fills in the kept records of batches, where they know more than `whole`.
 
     Raises:
       UserError: one is damaged.
     """
     for path in sorted((directory / "parts").glob("[0-9]*.npz")):
         stretch = schedule.parse(path.stem)
-        if stretch is not None:
-            yield stretch, read_npz(path)
-
-
-def merge(directory: Path, whole: Record, order: Int[np.ndarray, "members"], finished_only: bool) -> None:
-    """Fills in the kept records of batches, where they know more than `whole`."""
-    for stretch, state in records(directory):
+        if stretch is None or not whole.is_running()[order[stretch.places()]].any():
+            continue
         members = order[stretch.places()]
         one = empty(part(whole.columns, members))
-        fill(one, np.arange(len(members)), state)
+        fill(one, np.arange(len(members)), read_npz(path))
         if one.is_running().any() and finished_only:
             continue
         newer = one.epochs_done >= whole.epochs_done[members]

@@ -125,11 +125,16 @@ def color_of(run: int) -> str:
     return _KERNEL_COLORS[run % len(_KERNEL_COLORS)]
 
 
+def _deviation(values: Float[np.ndarray, "points seeds"]) -> Float[np.ndarray, "points"] | None:
+    """Standard deviation over the seeds, where there are several."""
+    return values.std(1, ddof=1) if values.shape[1] > 1 else None
+
+
 def rows(axes: Axes, names: Sequence[str], values: Float[np.ndarray, "rows seeds"]) -> None:
     """Named rows, the first on top: each seed as a small dot, the mean with its standard deviation."""
     places = np.arange(len(names))
     axes.plot(values, places, ".", color="0.7", markersize=4)
-    error = values.std(1, ddof=1) if values.shape[1] > 1 else None
+    error = _deviation(values)
     axes.errorbar(values.mean(1), places, xerr=error, fmt="o", color=TEST, markersize=5)
     axes.set_yticks(places, names)
     axes.invert_yaxis()
@@ -267,7 +272,7 @@ def against_j(
     """Measured quantities against J, mean and standard deviation over the members, with the theory as a line."""
     axes.plot(j, predicted, color=PREDICTION, label="mean-field theory")
     for (label, values), color, marker in zip(curves.items(), (TRAIN, TEST), "os", strict=False):
-        error = values.std(1, ddof=1) if values.shape[1] > 1 else None
+        error = _deviation(values)
         axes.errorbar(j, values.mean(1), error, fmt=marker, color=color, markersize=5, label=label)
     axes.set(xlabel="$J$ of the kernel")
 
@@ -281,7 +286,7 @@ def scaling(
 ) -> None:
     """Slope A against a hyperparameter as it enters Eq. 5, with that line, and relative residuals below."""
     mean = slope.mean(1)
-    error = slope.std(1, ddof=1) if slope.shape[1] > 1 else None
+    error = _deviation(slope)
     above.plot(x, predicted, color=PREDICTION, label="Eq. 5")
     above.errorbar(x, mean, error, fmt="o", color=TRAIN, markersize=3.5, label="measured")
     above.set(ylabel="$A$ per epoch", xscale="log", yscale="log")
@@ -299,7 +304,7 @@ def rescaled_course(
     axes: Axes, times: Float[np.ndarray, "entries"], values: Float[np.ndarray, "seeds entries"], run: int, label: str
 ) -> None:
     """Mean over the seeds against the rescaled epoch, with a band of one standard deviation where there are several."""
-    _mean_and_band(axes, times, values, color=_KERNEL_COLORS[run % len(_KERNEL_COLORS)], label=label, linewidth=1)
+    _mean_and_band(axes, times, values, color=color_of(run), label=label, linewidth=1)
     axes.set_xlabel("epoch, rescaled to the paper's scale factor")
 
 
@@ -307,8 +312,8 @@ def points(
     axes: Axes, x: Float[np.ndarray, "points"], values: Float[np.ndarray, "points seeds"], run: int, label: str
 ) -> None:
     """Means over the seeds with standard deviations where there are several, joined by a thin line."""
-    error = values.std(1, ddof=1) if values.shape[1] > 1 else None
-    color = _KERNEL_COLORS[run % len(_KERNEL_COLORS)]
+    error = _deviation(values)
+    color = color_of(run)
     axes.errorbar(x, values.mean(1), error, fmt="o-", color=color, markersize=4, linewidth=0.8, label=label)
 
 
@@ -345,7 +350,7 @@ def layers(
     """Named kernels as numbered points of the (J0/J, 1/J) plane, in the order of the legend."""
     j = np.sqrt(j_squared)
     for number, (x, y, name) in enumerate(zip(j0 / j, 1 / j, names, strict=True)):
-        color = _KERNEL_COLORS[number % len(_KERNEL_COLORS)]
+        color = color_of(number)
         axes.plot(x, y, "o", color=color, markeredgecolor="white", markersize=7, label=name)
     axes.set_ylim(0, max([1.5, *(1.1 / j)]))
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -375,7 +380,7 @@ def kernels_against_step(
 ) -> None:
     """J^2 of each kernel against the step, with the edge of a tanh network at J0 near 0."""
     for number, (course_of_one, name) in enumerate(zip(j_squared.T, names, strict=True)):
-        axes.plot(step, course_of_one, color=_KERNEL_COLORS[number % len(_KERNEL_COLORS)], label=name)
+        axes.plot(step, course_of_one, color=color_of(number), label=name)
     axes.axhline(1, color=EDGE, linewidth=1, linestyle="--", label="edge of chaos (tanh)")
     axes.set(xlabel="step", ylabel="$J^2$")
     axes.legend()
@@ -388,7 +393,7 @@ def scores(
     marks: Mapping[str, float],
 ) -> None:
     """A score against weight decay, mean and standard deviation over the seeds, with marked decays as lines."""
-    error = values.std(1, ddof=1) if values.shape[1] > 1 else None
+    error = _deviation(values)
     axes.errorbar(weight_decay, values.mean(1), error, fmt="o-", color=TEST, markersize=4, linewidth=0.8)
     for (label, value), color in zip(marks.items(), (EDGE, PREDICTION), strict=False):
         if np.isfinite(value):

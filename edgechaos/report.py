@@ -147,10 +147,11 @@ def phase_report(
     if layout not in _LAYOUTS:
         raise ValueError(f"layout = '{layout}': must be one of {', '.join(_LAYOUTS)}")
     phi, given = activation_function(activation), dict(inputs or {})
-    rows = [_describe(path, leaf, layout) for path, leaf in _arrays(params)]
+    arrays = _arrays(params)
+    rows = [_describe(path, leaf, layout) for path, leaf in arrays]
     if not rows:
         raise ValueError("params: there is no array in it")
-    matrices = {path: _matrix(leaf, layout) for path, leaf in _arrays(params) if path in given}
+    matrices = {path: _matrix(leaf, layout) for path, leaf in arrays if path in given}
     _check_inputs(given, matrices, [row.path for row in rows])
     judged = [row for row in rows if not row.reason]
     if judged:

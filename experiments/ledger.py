@@ -16,6 +16,8 @@ from absl import app, flags
 
 from edgechaos.errors import UserError
 from edgechaos.files import atomic_write, read_npz
+from edgechaos.scaling import scale_factor
+from experiments import fig3
 
 _RESULTS = flags.DEFINE_string("results", "results", "folder with a work directory per figure")
 _OUTPUT = flags.DEFINE_string("output", "docs/REPRODUCTION.md", "file to write")
@@ -57,13 +59,9 @@ def _largest_j0(_: Mapping[str, Any], history: Mapping[str, np.ndarray]) -> list
 def _deviation_along(name: str) -> Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], list[float]]:
     """Largest relative deviation from Eq. 5, for each seed, of the runs that differ in `name` alone."""
 
-    def measure(summary: Mapping[str, Any], _: Mapping[str, np.ndarray]) -> list[float]:
-        rows = summary["runs"]
-        others = [other for other in ("learning_rate", "momentum", "batch_size") if other != name]
-        pairs = [tuple(row[other] for other in others) for row in rows]
-        usual = max(set(pairs), key=pairs.count)
-        chosen = [row for row, pair in zip(rows, pairs, strict=True) if pair == usual]
-        scale = [row["learning_rate"] / ((1 - row["momentum"]) * row["batch_size"]) for row in chosen]
+    def measure(summary: Mapping[str, Any], history: Mapping[str, np.ndarray]) -> list[float]:
+        chosen = [summary["runs"][run] for run in fig3.varied(dict(history), name)]
+        scale = [scale_factor(row["learning_rate"], row["momentum"], row["batch_size"]) for row in chosen]
         constants = np.array([row["slope_a_over_seeds"] for row in chosen]) / np.array(scale)[:, None]
         return np.abs(constants / np.array(summary["members"]["constant_d"]) - 1).max(0).tolist()
 

@@ -19,7 +19,6 @@ LAYERS = [
     ["meanfield", "scaling", "files", "schedule"],
     [
         "optim",
-        "hold",
         "order",
         "network",
         "idx",
@@ -30,7 +29,9 @@ LAYERS = [
         "cost",
         "own_data",
     ],
-    ["data", "held", "rivals", "weights"],
+    ["data", "rivals", "weights", "measured"],
+    ["hold"],
+    ["held"],
     ["checkpoints", "training", "analysis", "plotting"],
     ["config", "report", "monitor", "guideline"],
     ["runs", "record"],
