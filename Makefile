@@ -72,7 +72,7 @@ lint: setup
 	$(BIN)/mypy
 
 test: setup lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # a second environment, because Keras and PyTorch pin packages of their own
 .venv-bench/.installed: pyproject.toml

@@ -46,7 +46,6 @@ def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
             "learning_rate": 0.08,
             "momentum": 0.5,
             "batch_size": 32,
-            "activation": "tanh",
             "seed": 0,
             "num_seeds": 1,
             "checkpoint_seconds": 30.0,

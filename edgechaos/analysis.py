@@ -238,6 +238,20 @@ def final_mean(history: Mapping[str, np.ndarray], name: str) -> Float[np.ndarray
     return np.array([course[length - max(1, length // 20) : length].mean() for course, length in courses])
 
 
+def weight_decay_course(
+    decay: Float[np.ndarray, "*members entries"], learning_rate: float, momentum: float, num_steps: int
+) -> Float[np.ndarray, "*members epochs"]:
+    """lambda of each epoch of a held run, its mean over the epoch's steps.
+
+    Args:
+      decay: sum of delta over the steps so far, after each epoch, as in history.npz.
+      learning_rate: eta.
+      momentum: alpha.
+      num_steps: per epoch.
+    """
+    return np.diff(decay.astype(np.float64), axis=-1) / num_steps * (1 - momentum) / (2 * learning_rate)
+
+
 def weight_decay_that_ends_at(
     target: float, weight_decay: Float[np.ndarray, "runs"], j_squared: Float[np.ndarray, "runs seeds"]
 ) -> Float[np.ndarray, "seeds"]:

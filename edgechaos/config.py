@@ -91,7 +91,7 @@ _SEEDS = 2**31  # JAX keeps the low 32 bits of a seed
 # what a config meant before it had these fields
 FORMER = {"constraint": "none"}
 # a run may be resumed with other values of these
-INCIDENTAL = ("data_dir", "devices", "checkpoint_seconds", "memory_gib", "fig2_workdir")
+INCIDENTAL = ("data_dir", "devices", "checkpoint_seconds", "memory_gib", "fig2_workdir", "trials")
 
 
 def validate(config: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str, Any]:

@@ -11,9 +11,8 @@ which a straight line in exp(-s) fits. BUILD_NOTES.md has the derivation, and ho
 """
 
 import dataclasses
-import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -22,8 +21,8 @@ import numpy as np
 from flax import struct
 from jaxtyping import Float
 
-from edgechaos import scaling, training
-from edgechaos.analysis import fit_line
+from edgechaos import one_run, scaling, training
+from edgechaos.analysis import fit_line, weight_decay_course
 from edgechaos.dataset import Dataset
 
 PROBE_EPOCHS, HOLD_EPOCHS = 5, 20
@@ -116,18 +115,16 @@ def recommend(
     learning_rate: float = 0.08,
     momentum: float = 0.5,
     batch_size: int = 32,
-    activation: str = "tanh",
     report: Report = lambda text: None,
 ) -> Recommendation:
     """Finds weight decay and combinations of hyperparameters for a data set, in at most 30 epochs.
 
     Args:
-      dataset: inputs [samples, N] with labels; the network is N - N - classes.
+      dataset: inputs [samples, N] with labels; the network is N - N - classes with tanh, whose edge is J = 1.
       seed: of initial weights and order of samples.
       learning_rate: eta of the probe in the ordered phase; the search for the largest stable one starts there.
       momentum: alpha.
       batch_size: B.
-      activation: of the hidden layer; the edge is taken to be J = 1, that of tanh.
       report: called with a line for each stage.
 
     Raises:
@@ -137,9 +134,14 @@ def recommend(
     num_samples = len(dataset.train_labels)
     if not 1 <= batch_size <= num_samples:
         raise ValueError(f"batch_size = {batch_size}: must be in [1, {num_samples}], the size of the training set")
-    probe_of = functools.partial(run, jax.device_put(dataset), seed, momentum, batch_size, activation)
+    on_device = jax.device_put(dataset)
+
+    def probe_of(rate: float, num_epochs: int, init_j: float, constraint: str = "none") -> training.Metrics:
+        spec = training.Spec(dataset.num_classes, batch_size, init_j=init_j, constraint=constraint)
+        return one_run.train(on_device, spec, seed, training.Hyperparameters(rate, momentum), num_epochs)
+
     scale = float(scaling.scale_factor(learning_rate, momentum, batch_size))
-    probe = probe_of([learning_rate] * PROBE_EPOCHS, 0.5)
+    probe = probe_of(learning_rate, PROBE_EPOCHS, 0.5)
     _check_probe(probe, learning_rate)
     ordered = probe.j_squared[_SKIPPED:][probe.j_squared[_SKIPPED:] < 1]
     fit = scaling.fit_slope(ordered, len(ordered) - 1)
@@ -150,11 +152,13 @@ def recommend(
     open_loop = float(scaling.weight_decay_at_edge(constant_d, num_samples))
     fitting = _TURNS * (1 - momentum) / (2 * open_loop * HOLD_EPOCHS * -(-num_samples // batch_size))
     rate = min(largest, max(fitting, learning_rate))
-    held = probe_of([rate] * HOLD_EPOCHS, 1.0, "hold_at_edge")
-    clock, course = _held_course(held, rate, momentum, batch_size, num_samples)
+    held = probe_of(rate, HOLD_EPOCHS, 1.0, "hold_at_edge")
+    decay_so_far = np.asarray(held.decay, np.float64)
+    clock = (decay_so_far[1:] + decay_so_far[:-1]) / 2
+    course = weight_decay_course(decay_so_far, rate, momentum, -(-num_samples // batch_size))
     decay, spread = steady_state(clock, course)
     report(f"held at the edge, eta {rate:.3g}: lambda = {decay:.3g} +- {spread:.1g} after {HOLD_EPOCHS} epochs")
-    settings = _settings(dataset, scale, largest / (1 - momentum), decay, activation)
+    settings = _settings(dataset, scale, largest / (1 - momentum), decay)
     return Recommendation(
         constant_d,
         error,
@@ -170,32 +174,6 @@ def recommend(
     )
 
 
-def run(
-    dataset: Dataset,
-    seed: int,
-    momentum: float,
-    batch_size: int,
-    activation: str,
-    learning_rates: Sequence[float] | Float[np.ndarray, "epochs"],
-    init_j: float,
-    constraint: str = "none",
-    weight_decay: float = 0.0,
-) -> training.Metrics:
-    """The history of one run [epochs + 1], on the host, with a learning rate for each epoch."""
-    spec = training.Spec(dataset.num_classes, batch_size, activation, init_j=init_j, constraint=constraint)
-
-    def numbers(rate: float) -> training.Hyperparameters:
-        return training.Hyperparameters(*(jnp.full(1, number) for number in (rate, momentum, weight_decay)))
-
-    keys = jax.random.split(jax.random.key(seed), 1)
-    state, first = training.start_members(keys, numbers(0.0), dataset, spec)
-    entries = [first]
-    for rate in learning_rates:
-        state, entry = training.advance_members(state, keys, numbers(float(rate)), dataset, spec)
-        entries.append(entry)
-    return jax.tree.map(lambda *values: np.concatenate(values), *entries)
-
-
 def _check_probe(probe: training.Metrics, learning_rate: float) -> None:
     """Raises a ValueError, with a learning rate to try, unless three entries beyond the first epoch are ordered."""
     growth = probe.j_squared[1] - probe.j_squared[0]
@@ -209,11 +187,13 @@ def _check_probe(probe: training.Metrics, learning_rate: float) -> None:
         )
 
 
-def _largest_stable(run: Callable[..., training.Metrics], learning_rate: float, num_classes: int) -> tuple[float, int]:
+def _largest_stable(
+    probe_of: Callable[..., training.Metrics], learning_rate: float, num_classes: int
+) -> tuple[float, int]:
     """Doubles (or halves) the learning rate from J = 1, an epoch each, and returns the last stable one."""
 
     def is_stable(rate: float) -> bool:
-        trial = run([rate], 1.0, "hold_at_edge")
+        trial = probe_of(rate, 1, 1.0, "hold_at_edge")
         # a network that knows nothing has a loss of ln(classes)
         return bool(np.isfinite(trial.j_squared[1]) and trial.train_loss[1] < np.log(num_classes))
 
@@ -232,18 +212,7 @@ def _largest_stable(run: Callable[..., training.Metrics], learning_rate: float, 
     return rate, _DOUBLINGS + 1
 
 
-def _held_course(
-    held: training.Metrics, rate: float, momentum: float, batch_size: int, num_samples: int
-) -> tuple[Float[np.ndarray, "epochs"], Float[np.ndarray, "epochs"]]:
-    """The clock s in the middle of each epoch, and the epoch's mean lambda."""
-    steps = -(-num_samples // batch_size)
-    decay = np.asarray(held.decay, np.float64)
-    return (decay[1:] + decay[:-1]) / 2, np.diff(decay) / steps * (1 - momentum) / (2 * rate)
-
-
-def _settings(
-    dataset: Dataset, scale: float, largest_step: float, weight_decay: float, activation: str
-) -> list[dict[str, float]]:
+def _settings(dataset: Dataset, scale: float, largest_step: float, weight_decay: float) -> list[dict[str, float]]:
     """Combinations of one scale factor whose eta / (1 - alpha) is stable, with the time that they take here."""
     num_samples, rows = len(dataset.train_labels), []
     rate = scaling.relaxation_rate(scale, num_samples, weight_decay)
@@ -252,7 +221,7 @@ def _settings(
         step = scale * batch_size  # eta / (1 - alpha)
         if batch_size > num_samples or step > largest_step * (1 + 1e-6):
             continue
-        seconds = _seconds_per_epoch(dataset, batch_size, activation)
+        seconds = _seconds_per_epoch(dataset, batch_size)
         for momentum in _MOMENTA:
             numbers = {
                 "learning_rate": round(step * (1 - momentum), 12),
@@ -263,13 +232,13 @@ def _settings(
     return sorted(rows, key=lambda row: row["seconds_per_epoch"])
 
 
-def _seconds_per_epoch(dataset: Dataset, batch_size: int, activation: str) -> float:
+def _seconds_per_epoch(dataset: Dataset, batch_size: int) -> float:
     """Time of an epoch by that of some steps, after a first call that compiles."""
     few = min(_TIMED_STEPS * batch_size, len(dataset.train_labels))
     part = dataclasses.replace(
         dataset, train_images=dataset.train_images[:few], train_labels=dataset.train_labels[:few]
     )
-    spec, key = training.Spec(dataset.num_classes, batch_size, activation), jax.random.key(0)
+    spec, key = training.Spec(dataset.num_classes, batch_size), jax.random.key(0)
     epoch = jax.jit(training.train_epoch, static_argnames="spec")
     numbers: Any = training.Hyperparameters(jnp.zeros(()), jnp.zeros(()), jnp.zeros(()))
     state = training.init_state(key, spec, dataset.train_images.shape[1])

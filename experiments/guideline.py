@@ -12,14 +12,14 @@ import numpy as np
 from absl import flags
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, data, files, guideline, plotting
+from edgechaos import analysis, data, files, guideline, one_run, plotting, training
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
 from edgechaos.errors import UserError
 from experiments import common
 
 _VERIFY = flags.DEFINE_bool("verify", False, "train with the recommended decay, and print predicted against measured")
-_SHARED = ("dataset", "data_dir", "learning_rate", "momentum", "batch_size", "activation")
+_SHARED = ("dataset", "data_dir", "learning_rate", "momentum", "batch_size")
 FIELDS = {
     **{name: config_fields.TRAINING_FIELDS[name] for name in _SHARED},
     **config_fields.RUN_FIELDS,
@@ -72,7 +72,7 @@ def recommend(config: dict[str, Any], dataset: Dataset, seed: int) -> guideline.
       UserError: it diverges, or leaves the ordered phase at once.
     """
     print(f"seed {seed}", flush=True)
-    numbers = {name: config[name] for name in ("learning_rate", "momentum", "batch_size", "activation")}
+    numbers = {name: config[name] for name in ("learning_rate", "momentum", "batch_size")}
     try:
         return guideline.recommend(dataset, seed, **numbers, report=lambda text: print(f"  {text}", flush=True))
     except ValueError as error:
@@ -82,11 +82,9 @@ def recommend(config: dict[str, Any], dataset: Dataset, seed: int) -> guideline.
 def verify(config: dict[str, Any], dataset: Dataset, seed: int, found: guideline.Recommendation) -> float:
     """J^2 at the end of a run with the recommended decay, over four relaxation times of the weights."""
     num_epochs = int(found.settings[0]["epochs"])
-    rates = [config["learning_rate"]] * num_epochs
-    momentum, batch_size, activation = config["momentum"], config["batch_size"], config["activation"]
-    history = guideline.run(
-        dataset, seed, momentum, batch_size, activation, rates, init_j=0.5, weight_decay=found.weight_decay
-    )
+    spec = training.Spec(dataset.num_classes, config["batch_size"])
+    numbers = training.Hyperparameters(config["learning_rate"], config["momentum"], found.weight_decay)
+    history = one_run.train(dataset, spec, seed, numbers, num_epochs)
     return float(np.asarray(history.j_squared)[-max(1, num_epochs // 20) :].mean())
 
 

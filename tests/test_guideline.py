@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import edgechaos as ec
-from edgechaos import data, guideline, own_data
+from edgechaos import data, guideline, one_run, own_data
 from edgechaos.errors import UserError
 from edgechaos.files import read_npz
 from tests import processes
@@ -48,7 +48,8 @@ def test_recommendation_for_digits(seed):
 def test_recommended_decay_ends_near_the_edge():
     """Over 200 epochs at the probe's learning rate; the decay is 10 % large there, so that J^2 is 4 % low."""
     found = recommended(0)
-    history = guideline.run(DIGITS, 0, 0.5, 32, "tanh", [0.08] * 200, 0.5, weight_decay=found.weight_decay)
+    numbers = ec.Hyperparameters(0.08, 0.5, found.weight_decay)
+    history = one_run.train(DIGITS, ec.Spec(DIGITS.num_classes, 32), 0, numbers, 200)
     assert np.asarray(history.j_squared)[-10:].mean() == pytest.approx(1, abs=0.08)
 
 

@@ -27,7 +27,8 @@ def test_rows_have_the_numbers_of_the_history(finished):
     workdir, result = finished
     summary, history = json.loads((workdir / "summary.json").read_text()), read_npz(workdir / "history.npz")
     assert summary["predicted"].keys() == summary["measured"].keys() == summary["meaning"].keys()
-    assert len(summary["rows"]) == len(configs.get_config("digits").sweep.weight_decay)
+    digits = configs.get_config("digits")
+    assert len(summary["rows"]) == len(digits.sweep.weight_decay) + 1 + len(digits.trials)
     for row in summary["rows"]:
         assert row["name"] in result.stdout
     (held,) = [row for row in summary["rows"] if row["name"] == "hold at edge"]
@@ -36,6 +37,28 @@ def test_rows_have_the_numbers_of_the_history(finished):
     assert held["accuracy"] == pytest.approx(last.mean(), rel=1e-6)
     assert held["accuracy_deviation"] == pytest.approx(last.std(ddof=1), rel=1e-5)
     assert summary["measured"]["share_of_grid_cost"] == pytest.approx(1 / 9)
+
+
+def test_choices_are_those_of_the_first_seed(finished):
+    """The decay of the hold's last eighth, and the best of the first 4 and of all 8 trials."""
+    workdir, _ = finished
+    history, rows = read_npz(workdir / "history.npz"), json.loads((workdir / "summary.json").read_text())["rows"]
+    chosen = {row["name"].partition(", lambda = ")[0]: row for row in rows if row["kind"] == "chosen"}
+    decay = history["decay"][(history["constraint"] == "hold_at_edge") & (history["seed"] == 0)][0]
+    removed = (decay[-1] - decay[-8]) / (7 * 45)  # per step, of 45 an epoch
+    expected = {"decay of the hold": (removed * 0.5 / (2 * 0.08), 120)}
+    made = json.loads((workdir / "trials.json").read_text())["trials"]
+    for number in (4, 8):
+        best = max(made[:number], key=lambda one: one["accuracy"])
+        expected[f"Optuna, {number} trials"] = (best["weight_decay"], 60 + number * 60 * (1437 - 240) / 1437)
+    assert chosen.keys() == expected.keys()
+    for name, (weight_decay, cost) in expected.items():
+        rounded = float(f"{weight_decay:.3g}")
+        assert rounded == pytest.approx(weight_decay, rel=0.005)
+        assert chosen[name]["cost"] == pytest.approx(cost, abs=0.5)
+        own = read_npz(workdir / "chosen" / f"{rounded:g}" / "history.npz")
+        np.testing.assert_allclose(own["weight_decay"], rounded)
+        assert chosen[name]["accuracy"] == pytest.approx(own["test_accuracy"][:, -3:].mean(), rel=1e-6)
 
 
 def test_what_holds_a_norm_ends_at_the_edge(finished):

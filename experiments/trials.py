@@ -1,0 +1,97 @@
+"""A search for the weight decay to compare with: Optuna's TPE, where each trial is a whole run judged by validation.
+
+Every trial is written down, and a search that goes on is asked the same questions again, so that it takes the same way.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tqdm
+
+from edgechaos import runs
+from edgechaos.dataset import Dataset
+from edgechaos.errors import UserError
+
+RANGE = (1e-6, 1e-2)  # of the decay, logarithmic
+_HELD_OUT = 1 / 6  # of the training set, as many samples as Fashion-MNIST has for the test
+
+Objective = Callable[[float], float]
+
+
+def validation_split(dataset: Dataset, seed: int) -> Dataset:
+    """The training set without a random sixth, which takes the place of the test set."""
+    number = len(dataset.train_labels)
+    order = np.random.default_rng(seed).permutation(number)
+    held_out, kept = np.split(order, [round(_HELD_OUT * number)])
+    images, labels = np.asarray(dataset.train_images), np.asarray(dataset.train_labels)
+    return Dataset(images[kept], labels[kept], images[held_out], labels[held_out], dataset.num_classes)
+
+
+def require() -> Any:
+    """The optuna package.
+
+    Raises:
+      UserError: it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise UserError(
+            "trials: need the package optuna: pip install 'edgechaos[search]', or set trials to ()"
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def search(path: Path, number: int, seed: int, objective: Objective) -> tuple[np.ndarray, np.ndarray]:
+    """Decay and validation accuracy of each of `number` trials, in their order.
+
+    Args:
+      path: a JSON file that keeps the finished trials, and from which an earlier search goes on.
+      number: of trials.
+      seed: of the sampler.
+      objective: decay -> validation accuracy.
+
+    Raises:
+      UserError: `path` is damaged, or holds trials that this version of Optuna would not have made.
+    """
+    optuna = require()
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    done = _read(path)
+    bar = tqdm.tqdm(range(number), desc="trials", unit="trial", dynamic_ncols=True, initial=0)
+    for index in bar:
+        trial = study.ask()
+        decay = trial.suggest_float("weight_decay", *RANGE, log=True)
+        if index == len(done):
+            # a network that diverged has learned nothing
+            done.append((decay, float(np.nan_to_num(objective(decay)))))
+            runs.write_json(path, {"trials": [{"weight_decay": one, "accuracy": score} for one, score in done]})
+        if not np.isclose(done[index][0], decay, rtol=1e-9):
+            raise UserError(f"'{path}': trial {index + 1} is of another version of Optuna; remove the file")
+        study.tell(trial, done[index][1])
+        bar.set_postfix_str(f"lambda {study.best_params['weight_decay']:.3g}, accuracy {study.best_value:.4f}")
+    decays, scores = np.array(done[:number]).T
+    return decays, scores
+
+
+def _read(path: Path) -> list[tuple[float, float]]:
+    """The finished trials of a file, none if there is no file.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    if not path.exists():
+        return []
+    try:
+        return [(float(one["weight_decay"]), float(one["accuracy"])) for one in json.loads(path.read_text())["trials"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"'{path}' is damaged ({error}); remove it to search anew") from error
+
+
+def best_after(numbers: tuple[int, ...], decays: np.ndarray, scores: np.ndarray) -> Iterator[tuple[int, float]]:
+    """(number of trials, the best decay among as many) for each of `numbers`."""
+    for number in numbers:
+        yield number, float(decays[scores[:number].argmax()])
