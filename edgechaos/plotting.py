@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from edgechaos.files import atomic_write
 
@@ -297,6 +297,10 @@ def scaling(
         x, mean / predicted - 1, None if error is None else error / predicted, fmt="o", color=TRAIN, markersize=3.5
     )
     below.set(ylabel="residual", xscale="log")
+    if x.max() < 10 * x.min():  # within a decade every tick would be labelled
+        below.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        below.xaxis.set_major_formatter(LogFormatterSciNotation(labelOnlyBase=False))
+        below.xaxis.set_minor_formatter(NullFormatter())
     below.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
@@ -401,4 +405,5 @@ def scores(
     least = weight_decay[weight_decay > 0].min()
     axes.set_xscale("symlog", linthresh=least, linscale=0.5)
     axes.set_xlim(-least / 3, 1.5 * weight_decay.max())
-    axes.legend()
+    if np.isfinite(list(marks.values())).any():
+        axes.legend()

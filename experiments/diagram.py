@@ -13,9 +13,10 @@ import tqdm
 import tqdm.contrib.logging
 from jax.sharding import Mesh
 
-from edgechaos import checkpoints, config
+from edgechaos import checkpoints, config, files
 from edgechaos.errors import UserError
 from edgechaos.interruption import Interrupted, stop_requests
+from edgechaos.meanfield import edge_of_chaos
 from edgechaos.phase_diagram import (
     GIB,
     Settled,
@@ -100,6 +101,26 @@ def _over_devices(mesh: Mesh, *cells: jax.Array) -> tuple[jax.Array, ...]:
 def _finished(queues: Any) -> int:
     """How many cells have left."""
     return int((queues.outcome.iterations > 0).sum())
+
+
+def background(
+    directory: Path,
+    j0_over_j: np.ndarray,
+    inverse_j: np.ndarray,
+    seed: int,
+    num_neurons: int,
+    num_iterations: int,
+    activation: str = "tanh",
+) -> dict[str, np.ndarray]:
+    """What `plotting.phase_map` draws: axes, simulated distance, edge of Eq. 3; computed once for a work directory."""
+    path = directory / "phase_map.npz"
+    if path.exists():
+        return files.read_npz(path)
+    settled = simulate(directory, j0_over_j, inverse_j, seed, num_neurons, num_iterations, activation)
+    edge = np.asarray(edge_of_chaos(j0_over_j, activation))
+    arrays = {"j0_over_j": j0_over_j, "inverse_j": inverse_j, "distance": np.asarray(settled.distance), "edge": edge}
+    files.write_npz(path, arrays)
+    return arrays
 
 
 def describe(settled: Settled) -> Mapping[str, np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, cost, data, files, plotting, record, runs
+from edgechaos import analysis, cost, data, plotting, record, runs
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
 from experiments import common, diagram, sweeps
@@ -72,18 +72,11 @@ def title(config: dict[str, Any]) -> str:
 
 
 def phase_map(config: dict[str, Any], directory: Path) -> dict[str, np.ndarray]:
-    """The simulated background of (a), computed once for a work directory: axes, distance, edge of Eq. 3."""
-    path = directory / "phase_map.npz"
-    if path.exists():
-        return files.read_npz(path)
+    """The simulated background of (a)."""
     j0_over_j = np.linspace(-1, 1, config["map_num_columns"], dtype=np.float32)
     inverse_j = (3 * np.arange(1, config["map_num_rows"] + 1) / config["map_num_rows"]).astype(np.float32)
     size = config["map_num_neurons"], config["map_num_iterations"]
-    settled = diagram.simulate(directory, j0_over_j, inverse_j, config["seed"], *size)
-    edge = np.asarray(ec.edge_of_chaos(j0_over_j))
-    arrays = {"j0_over_j": j0_over_j, "inverse_j": inverse_j, "distance": settled.distance, "edge": edge}
-    files.write_npz(path, arrays)
-    return arrays
+    return diagram.background(directory, j0_over_j, inverse_j, config["seed"], *size)
 
 
 def draw(

@@ -46,7 +46,7 @@ def test_choices_are_those_of_the_first_seed(finished):
     chosen = {row["name"].partition(", lambda = ")[0]: row for row in rows if row["kind"] == "chosen"}
     decay = history["decay"][(history["constraint"] == "hold_at_edge") & (history["seed"] == 0)][0]
     removed = (decay[-1] - decay[-8]) / (7 * 45)  # per step, of 45 an epoch
-    expected = {"decay of the hold": (removed * 0.5 / (2 * 0.08), 120)}
+    expected = {"decay of the hold": (removed * 0.5 / (2 * 0.08), 120.0)}
     made = json.loads((workdir / "trials.json").read_text())["trials"]
     for number in (4, 8):
         best = max(made[:number], key=lambda one: one["accuracy"])
