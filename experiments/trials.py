@@ -16,7 +16,7 @@ from edgechaos.dataset import Dataset
 from edgechaos.errors import UserError
 
 RANGE = (1e-6, 1e-2)  # of the decay, logarithmic
-_HELD_OUT = 1 / 6  # of the training set, as many samples as Fashion-MNIST has for the test
+KEPT = 5 / 6  # of the training set; what is held out are as many samples as Fashion-MNIST has for the test
 
 Objective = Callable[[float], float]
 
@@ -25,7 +25,7 @@ def validation_split(dataset: Dataset, seed: int) -> Dataset:
     """The training set without a random sixth, which takes the place of the test set."""
     number = len(dataset.train_labels)
     order = np.random.default_rng(seed).permutation(number)
-    held_out, kept = np.split(order, [round(_HELD_OUT * number)])
+    held_out, kept = np.split(order, [number - round(KEPT * number)])
     images, labels = np.asarray(dataset.train_images), np.asarray(dataset.train_labels)
     return Dataset(images[kept], labels[kept], images[held_out], labels[held_out], dataset.num_classes)
 
@@ -46,7 +46,9 @@ def require() -> Any:
     return optuna
 
 
-def search(path: Path, number: int, seed: int, objective: Objective) -> tuple[np.ndarray, np.ndarray]:
+def search(
+    path: Path, number: int, seed: int, objective: Objective, bounds: tuple[float, float] = RANGE
+) -> tuple[np.ndarray, np.ndarray]:
     """Decay and validation accuracy of each of `number` trials, in their order.
 
     Args:
@@ -54,6 +56,7 @@ def search(path: Path, number: int, seed: int, objective: Objective) -> tuple[np
       number: of trials.
       seed: of the sampler.
       objective: decay -> validation accuracy.
+      bounds: of the decay.
 
     Raises:
       UserError: `path` is damaged, or holds trials that this version of Optuna would not have made.
@@ -61,10 +64,10 @@ def search(path: Path, number: int, seed: int, objective: Objective) -> tuple[np
     optuna = require()
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     done = _read(path)
-    bar = tqdm.tqdm(range(number), desc="trials", unit="trial", dynamic_ncols=True, initial=0)
+    bar = tqdm.tqdm(range(number), desc="trials", unit="trial", dynamic_ncols=True)
     for index in bar:
         trial = study.ask()
-        decay = trial.suggest_float("weight_decay", *RANGE, log=True)
+        decay = trial.suggest_float("weight_decay", *bounds, log=True)
         if index == len(done):
             # a network that diverged has learned nothing
             done.append((decay, float(np.nan_to_num(objective(decay)))))

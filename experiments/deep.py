@@ -1,0 +1,214 @@
+"""Beyond one hidden layer: each layer of a deep network held at the edge, against AdamW with a decay by search.
+
+The edge of a deep network without biases is chi_1 = 1: sigma_w^2 = n_in var(W) = 1 for tanh, 2 for ReLU, which is where
+these layers begin. Draws for each activation the test accuracy of each way, J^2 of the layers against epoch, and their
+paths through the diagram. Finished runs are kept, so that the same command goes on where it stopped.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tqdm
+from matplotlib.figure import Figure
+
+import edgechaos as ec
+from edgechaos import config as config_fields
+from edgechaos import data, files, plotting
+from edgechaos.dataset import Dataset
+from experiments import common, mlp, trials
+
+_SHARED = ("dataset", "data_dir", "learning_rate", "batch_size", "epochs")
+FIELDS = {
+    **{name: config_fields.TRAINING_FIELDS[name] for name in _SHARED},
+    "depth": config_fields.integer(2, "hidden layers"),
+    "width": config_fields.integer(2, "neurons of each"),
+    "num_trials": config_fields.integer(1, "of Optuna, with the first seed by a validation split"),
+    **config_fields.RUN_FIELDS,
+}
+ARRAYS = {
+    "j0": "[activation, way, seed, epochs + 1, layer] J0 of the hidden kernels",
+    "j_squared": "[activation, way, seed, epochs + 1, layer] J^2 = n_in var(W) of the hidden kernels",
+    "test_loss": "[activation, way, seed, epochs + 1] cross-entropy on the test set",
+    "test_accuracy": "[activation, way, seed, epochs + 1] share in [0, 1]",
+}
+FREE, USUAL, HELD, SEARCHED = "no decay", "AdamW's 0.01", "hold at edge", "AdamW by Optuna"
+WAYS = (FREE, USUAL, HELD, SEARCHED)
+_USUAL_DECAY = 0.01 / 2  # lambda of the paper's convention for optax's and PyTorch's order of magnitude
+_BOUNDS = (1e-4, 1.0)  # of the search; Adam's steps are larger than the gradient's, and so are its decays
+MEANING = {
+    "held_accuracy": "mean test accuracy of the last twentieth of the epochs, of hold_at_edge",
+    "searched_accuracy": "the same of AdamW with the decay that Optuna found",
+    "free_accuracy": "the same without decay",
+    "behind_search": "standard errors of the difference by which the hold is behind the search; target: <= 1",
+    "share_of_cost": "epochs of computing of the hold over those of the search",
+    "searched_decay": "lambda that Optuna found, AdamW's own is twice that",
+    "held_j_squared": "J^2 at the end of the hold, mean over the layers, over that of the edge; predicted: 1",
+}
+NUMBERS = {
+    f"{activation}_{name}": f"{activation}: {text}" for activation in mlp.EDGES for name, text in MEANING.items()
+}
+
+
+def main(config: dict[str, Any], directory: Path) -> None:
+    """Data, runs and search for each activation, table, figure."""
+    trials.require()
+    dataset = data.load(config["dataset"], config["data_dir"] or None)
+    config_fields.validate_batch_size(config["batch_size"], len(dataset.train_labels))
+    on_device = jax.device_put(dataset)
+    decays = {activation: searched(config, dataset, activation, directory) for activation in mlp.EDGES}
+    arrays = run_all(config, on_device, decays, directory)
+    files.write_npz(directory / "deep.npz", arrays)
+    paths = [directory / f"deep{suffix}" for suffix in (".png", ".pdf")]
+    with plotting.figure(11, 7, title(config), *paths) as figure:
+        draw(figure, arrays)
+    rows = table(config, arrays, decays)
+    for row in rows:
+        print("{activation:5} {way:16} accuracy {accuracy:.4f} +- {accuracy_deviation:.4f}".format(**row), end="  ")
+        layers = " ".join(f"{value:.2f}" for value in row["j_squared"])
+        print("loss {loss:.3f}  {cost:.0f} epochs  J^2 {layers}".format(**row, layers=layers))
+    measured = compare(config, arrays, decays)
+    predicted = dict.fromkeys(NUMBERS, np.nan) | {
+        f"{activation}_{name}": 1.0 for activation in mlp.EDGES for name in ("behind_search", "held_j_squared")
+    }
+    common.report(directory / "deep.png", title(config), predicted, measured, NUMBERS, rows=rows)
+
+
+def spec_of(config: dict[str, Any], num_classes: int, activation: str, held: bool) -> mlp.Spec:
+    """The static part of a run."""
+    size = config["depth"], config["width"]
+    return mlp.Spec(
+        num_classes, *size, activation, config["learning_rate"], config["batch_size"], config["epochs"], held
+    )
+
+
+def searched(config: dict[str, Any], dataset: Dataset, activation: str, directory: Path) -> float:
+    """The decay of AdamW that Optuna finds."""
+    split = jax.device_put(trials.validation_split(dataset, config["seed"]))
+    spec = spec_of(config, dataset.num_classes, activation, held=False)
+    key = jax.random.key(config["seed"])
+
+    def accuracy(decay: float) -> float:
+        return float(_last(np.asarray(mlp.train(key, decay, split, spec).test_accuracy)))
+
+    path = directory / f"trials-{activation}.json"
+    decays, scores = trials.search(path, config["num_trials"], config["seed"], accuracy, _BOUNDS)
+    ((_, best),) = trials.best_after((config["num_trials"],), decays, scores)
+    return best
+
+
+def run_all(
+    config: dict[str, Any], dataset: Dataset, decays: dict[str, float], directory: Path
+) -> dict[str, np.ndarray]:
+    """All runs [activation, way, seed, ...], each kept in runs/ when it is finished."""
+    seeds = range(config["seed"], config["seed"] + config["num_seeds"])
+    runs = [(activation, way, seed) for activation in mlp.EDGES for way in WAYS for seed in seeds]
+    found = []
+    for activation, way, seed in tqdm.tqdm(runs, desc="runs", unit="run", dynamic_ncols=True):
+        spec = spec_of(config, dataset.num_classes, activation, held=way == HELD)
+        decay = {FREE: 0.0, USUAL: _USUAL_DECAY, HELD: 0.0, SEARCHED: decays[activation]}[way]
+        path = directory / "runs" / f"{activation}-{WAYS.index(way)}-{seed}.npz"
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists():
+            course = mlp.train(jax.random.key(seed), decay, dataset, spec)
+            files.write_npz(path, {name: np.asarray(values) for name, values in course._asdict().items()})
+        found.append(files.read_npz(path))
+    shape = len(mlp.EDGES), len(WAYS), len(seeds)
+    return {name: np.stack([one[name] for one in found]).reshape(*shape, *found[0][name].shape) for name in ARRAYS}
+
+
+def _last(course: np.ndarray) -> np.ndarray:
+    """Mean over the last twentieth of the epochs, of arrays [..., entries]."""
+    return course[..., -max(1, course.shape[-1] // 20) :].mean(-1)
+
+
+def cost_of(config: dict[str, Any], way: str) -> float:
+    """Epochs of computing behind one result."""
+    trials_too = config["num_trials"] * trials.KEPT if way == SEARCHED else 0
+    return config["epochs"] * (1 + trials_too)
+
+
+def table(config: dict[str, Any], arrays: dict[str, np.ndarray], decays: dict[str, float]) -> list[dict[str, Any]]:
+    """One row for each activation and way."""
+    accuracy, loss = _last(arrays["test_accuracy"]), _last(arrays["test_loss"])
+    j_squared = _last(np.moveaxis(arrays["j_squared"], -1, -2)).mean(2)
+    ddof = 1 if accuracy.shape[2] > 1 else 0
+    return [
+        {
+            "activation": activation,
+            "way": way,
+            "accuracy": float(accuracy[one, other].mean()),
+            "accuracy_deviation": float(accuracy[one, other].std(ddof=ddof)),
+            "loss": float(loss[one, other].mean()),
+            "cost": cost_of(config, way),
+            "weight_decay": {USUAL: _USUAL_DECAY, SEARCHED: decays[activation]}.get(way),
+            "j_squared": j_squared[one, other].tolist(),
+        }
+        for one, activation in enumerate(mlp.EDGES)
+        for other, way in enumerate(WAYS)
+    ]
+
+
+def compare(config: dict[str, Any], arrays: dict[str, np.ndarray], decays: dict[str, float]) -> dict[str, np.ndarray]:
+    """The numbers of `NUMBERS`, over the seeds where there are several."""
+    accuracy = _last(arrays["test_accuracy"])
+    held_layers = _last(np.moveaxis(arrays["j_squared"], -1, -2))[:, WAYS.index(HELD)].mean(-1)
+    numbers: dict[str, np.ndarray] = {}
+    for one, (activation, edge) in enumerate(mlp.EDGES.items()):
+        free, held, other = (accuracy[one, WAYS.index(way)] for way in (FREE, HELD, SEARCHED))
+        several = len(held) > 1
+        error = np.sqrt((held.var(ddof=1) + other.var(ddof=1)) / len(held)) if several else np.nan
+        numbers |= {
+            f"{activation}_held_accuracy": held,
+            f"{activation}_searched_accuracy": other,
+            f"{activation}_free_accuracy": free,
+            f"{activation}_behind_search": np.array([(other.mean() - held.mean()) / error]),
+            f"{activation}_share_of_cost": np.array([cost_of(config, HELD) / cost_of(config, SEARCHED)]),
+            f"{activation}_searched_decay": np.array([decays[activation]]),
+            f"{activation}_held_j_squared": held_layers[one] / edge,
+        }
+    return numbers
+
+
+def title(config: dict[str, Any]) -> str:
+    """What was run, in one line."""
+    plural = "s" if config["num_seeds"] > 1 else ""
+    numbers = f"Adam, $\\eta$ {config['learning_rate']:g}, B {config['batch_size']}, {config['epochs']} epochs"
+    size = f"{config['depth']} hidden layers of {config['width']}"
+    return f"{Path(config['dataset']).name}: {size}, {numbers}, {config['num_seeds']} seed{plural}"
+
+
+def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
+    """A row of three panels for each activation."""
+    panels = figure.subplots(len(mlp.EDGES), 3, squeeze=False)
+    accuracy = _last(arrays["test_accuracy"])
+    for row, (axes, (activation, edge)) in enumerate(zip(panels, mlp.EDGES.items(), strict=True)):
+        scores, growth, paths = axes
+        plotting.rows(scores, WAYS, accuracy[row])
+        scores.set(title=f"{activation}: at the end", xlabel="test accuracy")
+        held, free = (arrays["j_squared"][row, WAYS.index(way)] for way in (HELD, FREE))
+        for layer in range(held.shape[-1]):
+            color = plotting.color_of(layer)
+            plotting.course(growth, free[..., layer], color, f"layer {layer + 1}")
+            growth.plot(held[..., layer].mean(0), "--", color=color, linewidth=1)
+            j0 = arrays["j0"][row, WAYS.index(FREE), 0, :, layer]
+            plotting.diagram_path(paths, j0, free[0, :, layer], color, f"_layer {layer + 1}")  # as beside it
+        growth.axhline(edge, color=plotting.EDGE, linewidth=1, label="$\\chi_1 = 1$")
+        growth.set(title="$J^2$ without decay (dashed: held)", ylabel="$J^2$")
+        growth.legend()
+        ratio = np.linspace(*_ratios(arrays, row), 61, dtype=np.float32)
+        plotting.edge(paths, ratio, np.asarray(ec.edge_of_chaos(ratio, activation)))
+        paths.set_title("paths without decay")
+        paths.legend(loc="lower right")
+
+
+def _ratios(arrays: dict[str, np.ndarray], row: int) -> tuple[float, float]:
+    """The range of J0/J that the paths of one activation cover, and a little more."""
+    free = row, WAYS.index(FREE), 0
+    ratio = arrays["j0"][free] / np.sqrt(arrays["j_squared"][free])
+    return float(np.nanmin(ratio, initial=-1) - 0.1), float(np.nanmax(ratio, initial=1) + 0.1)
+
+
+if __name__ == "__main__":
+    common.run("deep", main, FIELDS, ARRAYS)
