@@ -48,7 +48,7 @@ class Claim:
 
 def member(name: str) -> Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], list[float]]:
     """A number of every member of summary.json."""
-    return lambda summary, _: [np.nan if value is None else value for value in summary["members"][name]]
+    return lambda summary, _: _known(summary["members"][name])
 
 
 def _largest_j0(_: Mapping[str, Any], history: Mapping[str, np.ndarray]) -> list[float]:
@@ -228,6 +228,21 @@ CLAIMS = (
 )
 
 
+# data set -> work directories of the guideline and of Fig. 6
+DATA_SETS = {
+    "Fashion-MNIST": ("guideline", "fig6"),
+    "MNIST": ("guideline-mnist", "fig6-mnist"),
+    "digits (N = 64)": ("guideline-digits", "fig6-digits"),
+}
+DATA_SETS_HEAD = """
+## Data sets
+
+D and the decay that holds J = 1, by the guideline's probe of about 30 epochs and by long runs whose decay ends there
+(Fig. 6); mean and standard deviation over seeds. `--verify` trains with the probe's decay.
+
+| data set | D | λ, Eq. 9 | λ, guideline | λ, long runs | J² of the verification | commands |
+| --- | --- | --- | --- | --- | --- | --- |
+"""
 HEAD = """# Ledger of the reproduction
 
 Written by `python -m experiments.ledger` from the recorded results: the paper's number (or that of the authors'
@@ -244,6 +259,14 @@ def mean(values: list[float]) -> float:
     """Over the seeds for which there is a number."""
     known = np.array(values)[np.isfinite(values)]
     return float(known.mean()) if len(known) else np.nan
+
+
+def with_spread(values: list[float], shown: str) -> str:
+    """Mean, and standard deviation where there are several; '-' where there is none."""
+    if not np.isfinite(values).any():
+        return "-"
+    text = format(mean(values), shown)
+    return text + (f" ± {float(np.nanstd(values, ddof=1)):.2g}" if np.isfinite(values).sum() > 1 else "")
 
 
 def verdict(claim: Claim, values: list[float]) -> str:
@@ -264,20 +287,45 @@ def row(claim: Claim, results: Path) -> str:
         return f"| {claim.text} | {paper} | - | - | - | - | not run | {claim.why} |"
     summary = json.loads((folder / "summary.json").read_text())
     history = read_npz(folder / "history.npz") if (folder / "history.npz").exists() else {}
-    process = json.loads((folder / "provenance.json").read_text())["processes"][0]
+    process = _first_process(folder)
     values = claim.measure(summary, history)
-    ours = format(mean(values), claim.shown)
-    if np.isfinite(values).sum() > 1:
-        ours += f" ± {format(float(np.nanstd(values, ddof=1)), '.2g')}"
+    ours = with_spread(values, claim.shown)
     gap = format(mean(values) - claim.paper, "+" + claim.shown)
     seconds = f"{history['seconds'].sum():.0f} s, " if "seconds" in history else ""
     where = f"`{process['command']}` | {seconds}{process['processor']}, {process['cores']} cores"
     return f"| {claim.text} | {paper} | {ours} | {gap} | {where} | {verdict(claim, values)} | {claim.why} |"
 
 
+def data_set_row(name: str, results: Path) -> str:
+    """One line of the table of data sets."""
+    cells, commands = [], []
+    numbers = (("constant_d", "open_loop", "weight_decay"), ("weight_decay_at_edge",))
+    for folder, wanted in zip(DATA_SETS[name], numbers, strict=True):
+        summary = results / folder / "summary.json"
+        found = json.loads(summary.read_text())["members"] if summary.is_file() else {}
+        cells += [with_spread(_known(found.get(number, [])), ".3g") for number in wanted]
+        if found:
+            commands.append(f"`{_first_process(results / folder)['command']}`")
+        if "weight_decay" in wanted:
+            verified = with_spread(_known(found.get("verified_j_squared", [])), ".2f")
+    return f"| {' | '.join([name, *cells, verified, ', '.join(commands) or 'not run'])} |"
+
+
+def _known(values: list[float | None]) -> list[float]:
+    """NaN for what JSON has as null."""
+    return [np.nan if value is None else value for value in values]
+
+
+def _first_process(folder: Path) -> dict[str, Any]:
+    """Who began a work directory."""
+    return json.loads((folder / "provenance.json").read_text())["processes"][0]
+
+
 def text(results: Path) -> str:
     """The whole ledger as Markdown."""
-    return HEAD + "\n".join(row(claim, results) for claim in CLAIMS) + "\n"
+    claims = [row(claim, results) for claim in CLAIMS]
+    data_sets = [data_set_row(name, results) for name in DATA_SETS]
+    return HEAD + "\n".join(claims) + "\n" + DATA_SETS_HEAD + "\n".join(data_sets) + "\n"
 
 
 def main(arguments: list[str]) -> None:
