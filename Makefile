@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup variant data fig1 fig2 fig3 fig4 fig5 fig6 fig7 test lint bench clean
+.PHONY: help setup variant data fig1 fig2 fig3 fig4 fig5 fig6 fig7 test lint docs bench clean
 
 help:
 	@echo "make fig2 [VARIANT=quick|digits|scaled|paper]  Fig. 2 of the paper on real Fashion-MNIST (quick: about 3 minutes)"
 	@echo "make fig1, fig3, fig4, fig5, fig6, fig7        the same for the other figures"
 	@echo "make test                                      linter, formatter check, type checker and the test suite"
+	@echo "make docs                                      builds the site in build/site"
 	@echo "make data                                      prepares Fashion-MNIST"
 	@echo "make bench                                     times an epoch beside PyTorch and Keras (installs both in .venv-bench)"
 	@echo "make clean                                     removes the virtual environments and caches, not runs/"
@@ -73,6 +74,10 @@ lint: setup
 
 test: setup lint
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "the site: build/site/index.html"
 
 # a second environment, because Keras and PyTorch pin packages of their own
 .venv-bench/.installed: pyproject.toml

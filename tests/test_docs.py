@@ -1,0 +1,71 @@
+import html
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+import edgechaos as ec
+from tests.processes import ROOT
+
+PAGES = ["OWN_DATA", "OWN_NETWORK"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    # a proxy that answers nobody: the site must build without network
+    environment = {
+        **os.environ,
+        "NO_MKDOCS_2_WARNING": "1",
+        "https_proxy": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+    }
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", f"--site-dir={folder}"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_every_public_name_is_documented(site):
+    page = (site / "API" / "index.html").read_text()
+    documented = set(re.findall(r'id="edgechaos\.(?:\w+\.)?(\w+)"', page))
+    assert documented >= set(ec.__all__) - {"__version__"}
+
+
+def test_doctests_are_shown_as_code(site):
+    text = html.unescape(re.sub(r"<[^>]+>", "", (site / "API" / "index.html").read_text()))
+    assert ">>> optimizer = optax.chain(optax.sgd(0.1), hold_at_edge())" in text
+    assert "> 0; 1 is the edge of a tanh network" in text
+
+
+def test_links_and_pictures_lead_somewhere(site):
+    pages = list(site.rglob("*.html"))
+    assert {"THEORY", "FIRST_EDGE", "REPRODUCTION", "BUILD_NOTES"} <= {page.parent.name for page in pages}
+    for page in pages:
+        if page.name == "404.html":
+            continue
+        for target in re.findall(r'(?:href|src)="([^"#?]+)[^"]*"', page.read_text()):
+            if "://" not in target and not target.startswith(("mailto:", "data:")):
+                assert (page.parent / target).exists(), f"{page.relative_to(site)}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_examples_of_the_pages_run(page, tmp_path):
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(), re.S)
+    assert examples
+    for example in examples:
+        code = example if "import edgechaos" in example else f"import edgechaos as ec\n{example}"
+        result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+
+
+def test_the_script_leads_to_the_edge(tmp_path):
+    result = subprocess.run(
+        [sys.executable, ROOT / "docs" / "first_edge.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    first, last = re.findall(r"hidden/kernel .* (\w+)$", result.stdout, re.M)
+    assert (first, last) == ("ordered", "edge")
+    assert (tmp_path / "first_edge.png").read_bytes().startswith(b"\x89PNG")
