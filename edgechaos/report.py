@@ -91,14 +91,14 @@ class PhaseReport:
         Args:
           axes: of matplotlib.
         """
-        from edgechaos import plotting  # matplotlib takes a second to import
+        from edgechaos import phase_plots  # matplotlib takes a second to import
 
         judged = [row for row in self.rows if row.state]
         j0 = np.array([row.j0 for row in judged])
         j_squared = np.array([row.j_squared for row in judged])
         ratio = np.linspace(-1, max(2.0, float((j0 / np.sqrt(j_squared)).max(initial=0)) + 0.2), 61, dtype=np.float32)
-        plotting.edge(axes, ratio, np.asarray(edge_of_chaos(ratio, self.activation)))
-        plotting.layers(axes, j0, j_squared, [row.path for row in judged])
+        phase_plots.edge(axes, ratio, np.asarray(edge_of_chaos(ratio, self.activation)))
+        phase_plots.layers(axes, j0, j_squared, [row.path for row in judged])
 
 
 def _line(row: Row, width: int) -> str:

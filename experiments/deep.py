@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 import edgechaos as ec
 from edgechaos import config as config_fields
-from edgechaos import data, files, plotting
+from edgechaos import data, files, phase_plots, plotting
 from edgechaos.dataset import Dataset
 from experiments import common, mlp, trials
 
@@ -193,12 +193,12 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
             plotting.course(growth, free[..., layer], color, f"layer {layer + 1}")
             growth.plot(held[..., layer].mean(0), "--", color=color, linewidth=1)
             j0 = arrays["j0"][row, WAYS.index(FREE), 0, :, layer]
-            plotting.diagram_path(paths, j0, free[0, :, layer], color, f"_layer {layer + 1}")  # as beside it
+            phase_plots.diagram_path(paths, j0, free[0, :, layer], color, f"_layer {layer + 1}")  # as beside it
         growth.axhline(edge, color=plotting.EDGE, linewidth=1, label="$\\chi_1 = 1$")
         growth.set(title="$J^2$ without decay (dashed: held)", ylabel="$J^2$")
         growth.legend()
         ratio = np.linspace(*_ratios(arrays, row), 61, dtype=np.float32)
-        plotting.edge(paths, ratio, np.asarray(ec.edge_of_chaos(ratio, activation)))
+        phase_plots.edge(paths, ratio, np.asarray(ec.edge_of_chaos(ratio, activation)))
         paths.set_title("paths without decay")
         paths.legend(loc="lower right")
 

@@ -112,7 +112,7 @@ def background(
     num_iterations: int,
     activation: str = "tanh",
 ) -> dict[str, np.ndarray]:
-    """What `plotting.phase_map` draws: axes, simulated distance, edge of Eq. 3; computed once for a work directory."""
+    """What `phase_plots.phase_map` draws, computed once for a work directory: axes, distance, edge of Eq. 3."""
     path = directory / "phase_map.npz"
     if path.exists():
         return files.read_npz(path)

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import agreement, files, plotting
+from edgechaos import agreement, files, phase_plots, plotting
 from edgechaos import config as config_fields
 from edgechaos.activations import ACTIVATIONS, activation_function
 from edgechaos.errors import UserError
@@ -189,27 +189,27 @@ def draw(figure: Figure, config: dict[str, Any], arrays: dict[str, np.ndarray]) 
         for grid in [figure.add_gridspec(2, 6)]
         for row, spans in enumerate([(slice(0, 2), slice(2, 6)), (slice(0, 2), slice(2, 4), slice(4, 6))])
     )
-    plotting.network(network)
+    phase_plots.network(network)
     network.set_title("(a) network")
 
     x, y, edge = arrays["j0_over_j"], arrays["inverse_j"], arrays["edge"]
-    mesh = plotting.phase_map(simulated, x, y, arrays["distance"].mean(0), edge)
+    mesh = phase_plots.phase_map(simulated, x, y, arrays["distance"].mean(0), edge)
     figure.colorbar(mesh, ax=simulated, label="$\\log_{10}(\\min(|x - x'|, 1) + 10^{-4})$")
     simulated.set_title("(b) asymptotic distance, simulated")
     simulated.legend(loc="upper left")
 
     scaled = arrays["distance"].mean(0) / config["num_neurons"] ** 0.5
-    mesh = plotting.cells(predicted, x, y, arrays["predicted"], edge, "Purples", (0, None))
+    mesh = phase_plots.cells(predicted, x, y, arrays["predicted"], edge, "Purples", (0, None))
     figure.colorbar(mesh, ax=predicted, location="bottom", label="$|x - x'| / \\sqrt{N}$")
     predicted.set_title("(c) distance, mean-field theory")
     gap = scaled - arrays["predicted"]
     largest = np.quantile(np.abs(gap[np.isfinite(gap)]), 0.995)
-    mesh = plotting.cells(difference, x, y, gap, edge, "PuOr", (-largest, largest))
-    plotting.mark_cells(difference, x, y, np.asarray(~arrays["settled"].all(0)), "not settled")
+    mesh = phase_plots.cells(difference, x, y, gap, edge, "PuOr", (-largest, largest))
+    phase_plots.mark_cells(difference, x, y, np.asarray(~arrays["settled"].all(0)), "not settled")
     figure.colorbar(mesh, ax=difference, location="bottom", label="simulation $-$ theory")
     difference.set_title("(d) difference")
 
-    plotting.exponents(
+    phase_plots.exponents(
         exponent,
         arrays["cut_inverse_j"],
         arrays["cuts"],

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, cost, data, plotting, record, runs
+from edgechaos import analysis, cost, data, phase_plots, plotting, record, runs
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
 from experiments import common, diagram, sweeps
@@ -95,9 +95,9 @@ def draw(
         "least test loss": (numbers["optimal_epoch"], plotting.TEST, "--"),
     }
     (diagram, losses), (accuracies, growth) = figure.subplots(2, 2)
-    mesh = plotting.phase_map(diagram, **background)
+    mesh = phase_plots.phase_map(diagram, **background)
     figure.colorbar(mesh, ax=diagram, label="$\\log_{10}(\\min(|x - x'|, 1) + 10^{-4})$")
-    plotting.path(diagram, history["j0"], history["j_squared"], measured["optimal_epoch"])
+    phase_plots.path(diagram, history["j0"], history["j_squared"], measured["optimal_epoch"])
     diagram.set_title("(a) path in the phase diagram")
 
     for axes, quantity, letter in ((losses, "loss", "b"), (accuracies, "accuracy", "c")):

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, plotting, record, sweep
+from edgechaos import analysis, phase_plots, plotting, record, sweep
 from edgechaos import config as config_fields
 from edgechaos.errors import UserError
 from experiments import common, sweeps
@@ -120,7 +120,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
             continue
         label = f"$\\lambda$ = {history['weight_decay'][members][0]:g}"
         color = (plotting.TRAIN, plotting.MARK, plotting.TEST)[index]
-        plotting.diagram_path(paths, history["j0"][members][0], history["j_squared"][members][0], color, label)
+        phase_plots.diagram_path(paths, history["j0"][members][0], history["j_squared"][members][0], color, label)
         plotting.course(growth, history["j_squared"][members], color, label)
         course = analysis.closed_form(history, run * num_seeds, constant_d, num_samples)
         growth.plot(np.arange(len(course)), course, ":", color=color, linewidth=1)

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import asymptotics, data, files, loop, plotting, record, runs
+from edgechaos import asymptotics, data, files, loop, phase_plots, plotting, record, runs
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
 from edgechaos.errors import UserError
@@ -202,10 +202,10 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
         f"{'nearest to J = 1, ' if label == 'edge' else ''}epoch {epoch.mean():g}, J = {j.mean():.2f}"
         for label, epoch, j in zip(arrays["label"], arrays["epoch"], arrays["j"], strict=True)
     ]
-    limits = plotting.distance_limits(arrays["distance"], arrays["late_distance"], arrays["predicted_distance"])
+    limits = phase_plots.distance_limits(arrays["distance"], arrays["late_distance"], arrays["predicted_distance"])
     for axes, index, letter, name in ((trained, 0, "a", "trained kernels"), (control, 1, "b", "entries shuffled")):
         early, late = (arrays[f"{prefix}distance"][:, index] for prefix in ("", "late_"))
-        plotting.distances(axes, early, late, arrays["predicted_distance"], labels, limits)
+        phase_plots.distances(axes, early, late, arrays["predicted_distance"], labels, limits)
         axes.set_title(f"({letter}) asymptotic distances, {name}")
     trained.legend(loc="upper left")
 
@@ -213,7 +213,7 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
     j = arrays["j"][order].mean(1)
     for axes, name, theory in ((exponent, "exponent", "predicted_exponent"), (norm, "jacobian_norm", "predicted_norm")):
         curves = {"trained": arrays[name][order, 0], "entries shuffled": arrays[name][order, 1]}
-        plotting.against_j(axes, j, curves, arrays[theory][order].mean(1))
+        phase_plots.against_j(axes, j, curves, arrays[theory][order].mean(1))
     exponent.plot(j, np.log(j), ":", color=plotting.PREDICTION, label="$\\ln J$")
     exponent.axhline(0, color=plotting.EDGE, linewidth=1)
     exponent.set(title="(c) largest Lyapunov exponent", ylabel="per iteration")

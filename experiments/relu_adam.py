@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, plotting, record
+from edgechaos import analysis, phase_plots, plotting, record
 from edgechaos import config as config_fields
 from experiments import common, diagram, fig6, sweeps
 
@@ -101,7 +101,7 @@ def title(config: dict[str, Any]) -> str:
 def draw(figure: Figure, history: dict[str, np.ndarray], background: dict[str, np.ndarray], activation: str) -> None:
     """Draws the three panels from arrays."""
     paths, accuracy, place = figure.subplots(1, 3)
-    plotting.phase_map(paths, **background)
+    phase_plots.phase_map(paths, **background)
     num_seeds = len(np.unique(history["seed"]))
     chi = chi_of(history, activation)
     decays = analysis.seeds_of(history, history["weight_decay"])[:, 0]
@@ -112,7 +112,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], background: dict[str, n
         if not np.isfinite(history["j_squared"][members]).any():
             continue
         label = f"$\\lambda$ = {decays[run]:g}"
-        plotting.diagram_path(paths, history["j0"][members][0], history["j_squared"][members][0], color, label)
+        phase_plots.diagram_path(paths, history["j0"][members][0], history["j_squared"][members][0], color, label)
         plotting.course(place, chi[members], color, label)
     ratio = history["j0"] / np.sqrt(history["j_squared"])
     paths.set_xlim(np.nanmin(ratio, initial=_RATIOS[0]), np.nanmax(ratio, initial=_RATIOS[1]))
