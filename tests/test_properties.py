@@ -1,0 +1,260 @@
+"""What must hold for every input, on inputs that hypothesis makes up; the same ones at each run."""
+
+import contextlib
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import edgechaos as ec
+from configs import fig6
+from edgechaos import analysis, config, files, hold, idx, own_data, weights
+from edgechaos.errors import UserError
+
+settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("repeatable")
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.lists(st.one_of(st.integers(-3, 3), st.floats(), st.text(max_size=2)), max_size=3).map(tuple),
+    st.dictionaries(st.text(max_size=4), st.integers(), max_size=2),
+)
+REAL = st.floats(-1e3, 1e3, allow_subnormal=False)
+POSITIVE = st.floats(1e-3, 1e3)
+
+
+def outcome(function, *arguments):
+    """(result, ''), or (None, what a UserError says); any other error is one too many."""
+    try:
+        return function(*arguments), ""
+    except UserError as error:
+        return None, str(error)
+
+
+@given(field=st.sampled_from(sorted(config.TRAINING_FIELDS)), value=VALUES)
+def test_any_value_is_taken_or_named(field, value):
+    given_config = fig6.get_config("digits").to_dict() | {field: value}
+    validated, message = outcome(config.validate, given_config, config.TRAINING_FIELDS)
+    if validated is None:
+        assert field in message or field in ("optimizer", "num_seeds")
+        return
+    for name, one in config.TRAINING_FIELDS.items():
+        assert type(validated[name]) is one.type
+        assert one.allows(validated[name])
+
+
+@given(
+    sweep=st.dictionaries(
+        st.one_of(st.sampled_from(["learning_rate", "momentum", "batch_size", "epochs"]), st.text(max_size=5)),
+        st.one_of(VALUES, st.lists(st.floats(), max_size=3).map(tuple)),
+        max_size=3,
+    ),
+    mode=st.sampled_from(["product", "zip"]),
+)
+def test_any_sweep_is_taken_or_named(sweep, mode):
+    given_config = fig6.get_config("digits").to_dict() | {"sweep": sweep, "sweep_mode": mode}
+    validated, message = outcome(config.validate, given_config, config.TRAINING_FIELDS)
+    if validated is None:
+        assert "sweep" in message
+        return
+    for name, values in validated["sweep"].items():
+        assert all(config.TRAINING_FIELDS[name].allows(value) for value in values)
+
+
+@given(slope=REAL, intercept=REAL, entries=st.integers(3, 30))
+def test_a_line_is_fitted_as_it_is(slope, intercept, entries):
+    line = intercept + slope * np.arange(entries)
+    size = abs(intercept) + abs(slope) * entries
+    found = ec.fit_slope(line, entries - 1)
+    assert float(found.slope) == pytest.approx(slope, abs=1e-5 * size + 1e-6)
+    assert float(found.intercept) == pytest.approx(intercept, abs=1e-5 * size + 1e-6)
+    on_host = analysis.fit_line(np.arange(float(entries)), line)
+    assert on_host.slope == pytest.approx(slope, abs=1e-9 * size + 1e-9)
+
+
+@given(power=st.floats(-3, 3), factor=POSITIVE, x=st.lists(POSITIVE, min_size=3, max_size=9, unique=True))
+def test_a_power_law_is_fitted_whatever_the_units(power, factor, x):
+    x = np.array(x)
+    if np.ptp(np.log(x)) < 1e-3:
+        return
+    found, error = analysis.power_law(x, factor * x**power)
+    assert found == pytest.approx(power, abs=1e-6)
+    assert error < 1e-6
+
+
+KERNELS = st.tuples(st.integers(2, 9), st.integers(2, 9), st.integers(0, 2**31 - 1))
+
+
+def kernel_of(rows, columns, seed):
+    return np.random.default_rng(seed).normal(size=(rows, columns)).astype(np.float32)
+
+
+@given(made=KERNELS, factor=st.floats(-10, 10), shift=st.floats(-10, 10))
+def test_order_parameters_are_mean_and_variance(made, factor, shift):
+    """They know nothing of the order of the entries, and scale and shift as a mean and a variance do."""
+    kernel = kernel_of(*made)
+    place, n_in = ec.order_parameters(jnp.asarray(kernel)), kernel.shape[0]
+    shuffled = np.random.default_rng(0).permutation(kernel.ravel()).reshape(kernel.shape)
+    other = ec.order_parameters(jnp.asarray(shuffled))
+    assert float(other.j0) == pytest.approx(float(place.j0), abs=1e-4)
+    assert float(other.j_squared) == pytest.approx(float(place.j_squared), rel=1e-4)
+    changed = ec.order_parameters(jnp.asarray(factor * kernel + shift, jnp.float32))
+    assert float(changed.j0) == pytest.approx(factor * float(place.j0) + n_in * shift, abs=1e-2)
+    expected = factor**2 * float(place.j_squared)
+    assert float(changed.j_squared) == pytest.approx(expected, rel=1e-2, abs=1e-2 * n_in * abs(shift * factor) + 1e-3)
+
+
+@given(j0=st.floats(-20, 20), j=st.floats(0.01, 50))
+def test_fixed_point_of_tanh_is_a_state(j0, j):
+    state = ec.fixed_point(j0, j)
+    assert abs(float(state.mu)) <= 1
+    assert float(state.mu) ** 2 <= float(state.q0) + 1e-5
+    assert 0 <= float(state.q0) <= 1
+    chi = float(ec.chi(j0, j))
+    assert 0 <= chi <= 1.001 * j**2
+    if j < 0.99 and abs(j0) < 0.99:
+        assert chi == pytest.approx(j**2, rel=1e-4)
+    mirrored = float(ec.fixed_point(abs(j0), j).q0)  # what x_t -> (-1)^t x_t makes of J0 < 0
+    assert -1e-5 <= float(ec.overlap(j0, j)) <= mirrored + 1e-5
+
+
+@given(ratios=st.lists(st.floats(0, 1.5), min_size=2, max_size=6))
+def test_the_edge_is_at_1_and_bends_upwards(ratios):
+    ratios = np.sort(np.array(ratios + [1.0] * (6 - len(ratios)), np.float32))
+    edge = np.asarray(ec.edge_of_chaos(ratios))
+    np.testing.assert_allclose(edge[ratios < 0.999], 1, rtol=1e-4)
+    assert (np.diff(edge) >= -1e-4 * edge[1:]).all()
+
+
+STATES = st.tuples(
+    st.floats(1e-4, 1e4),
+    st.floats(-10, 10),
+    st.floats(-0.1, 0.1),
+    st.integers(1, 20),
+    st.integers(0, 5),
+)
+
+
+@given(made=STATES, j_squared=st.floats(1e-6, 1e6), target=st.floats(0.01, 100), two_sided=st.booleans())
+def test_the_controller_is_bounded_and_finite(made, j_squared, target, two_sided):
+    state = state_of(*made)
+    later = hold._control(state, jnp.full(1, j_squared), target, two_sided)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(later))
+    most = np.float32(hold._MOST_DECAY)
+    assert (-most if two_sided else 0) <= float(later.decay[0]) <= most
+    assert 1 <= int(later.interval) <= hold._MOST_STEPS
+    assert float(later.mean_square_decay[0]) >= 0
+
+
+@given(growth=st.floats(1e-6, 0.05), low=st.floats(0.3, 3), high=st.floats(0.3, 3))
+def test_more_variance_means_no_less_decay(growth, low, high):
+    """At one free growth, between two settled measurements."""
+    low, high = sorted((low, high))
+
+    def settled(j_squared):
+        """The decay that follows when the free growth is `growth` at J^2, whatever the decay took before."""
+        state = state_of(j_squared - growth, growth, 0.0, 1, 2)
+        return float(hold._control(state, jnp.full(1, j_squared), 1.0, False).decay[0]) * j_squared
+
+    assert settled(high) >= settled(low) * (1 - 1e-2) - 1e-6
+
+
+def state_of(j_squared, growth, decay, interval, num_measurements):
+    one, whole = jnp.ones(1), jnp.ones((), jnp.int32)
+    zero = 0 * one
+    return hold.HoldState(
+        j_squared * one,
+        growth * one,
+        decay * one,
+        zero,
+        zero,
+        zero,
+        zero,
+        interval * whole,
+        0 * whole,
+        num_measurements * whole,
+    )
+
+
+@given(
+    learning_rate=st.floats(1e-4, 1),
+    momentum=st.floats(0, 0.95),
+    batch_size=st.integers(1, 512),
+    weight_decay=st.floats(1e-8, 1e-2),
+)
+def test_a_conversion_there_and_back_is_none(learning_rate, momentum, batch_size, weight_decay):
+    setting = ec.Setting(learning_rate, momentum, batch_size)
+    for convention in ("keras_l2", "torch_sgd", "optax_decayed_weights", "adamw"):
+        there = ec.convert_weight_decay(weight_decay, "paper", convention, setting)
+        back = ec.convert_weight_decay(there, convention, "paper", setting)
+        assert back == pytest.approx(weight_decay, rel=1e-5)
+
+
+@given(initial=POSITIVE, slope=st.floats(1e-4, 10), rate=st.floats(0, 1), epochs=st.floats(0, 1e4))
+def test_growth_in_closed_form_stays_between_its_ends(initial, slope, rate, epochs):
+    value = float(ec.j_squared_after(epochs, initial, slope, rate))
+    assert math.isfinite(value)
+    if rate > 1e-3:
+        ends = sorted((initial, slope / rate))
+        assert ends[0] * 0.999 - 1e-4 <= value <= ends[1] * 1.001 + 1e-4
+    else:
+        assert value >= initial * 0.998 or rate > 0
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("intact")
+    files.write_npz(folder / "a.npz", {"x": np.arange(300.0), "y": np.ones((3, 4), np.float32)})
+    return folder / "a.npz"
+
+
+@given(place=st.integers(0, 10**6), bit=st.integers(0, 7), cut=st.booleans())
+def test_damage_to_an_npz_is_seen_or_does_not_matter(intact, tmp_path, place, bit, cut):
+    """A flip in a field that no reader needs (a time stamp, say) may leave the arrays as they are."""
+    content, expected = bytearray(intact.read_bytes()), files.read_npz(intact)
+    place %= len(content)
+    if cut:
+        content = content[:place]
+    else:
+        content[place] ^= 1 << bit
+    path = tmp_path / "damaged.npz"
+    path.write_bytes(content)
+    found, message = outcome(files.read_npz, path)
+    if found is None:
+        assert str(path) in message
+        return
+    for name in found.keys() & expected.keys():
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
+@given(content=st.binary(max_size=200))
+def test_any_bytes_as_a_file_are_refused_in_a_sentence(tmp_path, content):
+    for name, read in (
+        ("a.npz", files.read_npz),
+        ("b.npz", own_data.load),
+        ("c.safetensors", weights.read_weights),
+        ("d.npz", weights.read_weights),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        assert "\n" not in outcome(read, path)[1]
+
+
+@given(content=st.binary(max_size=64))
+def test_any_bytes_as_idx_are_an_array_or_a_value_error(content):
+    with contextlib.suppress(ValueError):
+        assert idx.parse_idx(content).dtype == np.uint8
