@@ -148,7 +148,7 @@ def record_provenance(directory: Path, module: str, arguments: Sequence[str], ar
     process = {
         "command": " ".join(["python", "-m", module, *arguments]),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "revision": _revision(),
+        "revision": revision(),
         "edgechaos": __version__,
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in PACKAGES},
@@ -160,7 +160,7 @@ def record_provenance(directory: Path, module: str, arguments: Sequence[str], ar
     write_json(path, {"arrays": arrays, "processes": [*earlier, process]})
 
 
-def _revision() -> str:
+def revision() -> str:
     """The commit of the clone that the code runs from, '+' if changed since; 'unknown' outside a clone."""
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():

@@ -1,0 +1,325 @@
+"""What goes wrong on real machines, done to real runs: kills, full disks, damaged files, a second run, a jumping clock.
+
+python -m tests.faults [--kills=20] [--subjects=fig2,fig6] [--output=docs/RELIABILITY.md]
+
+After each fault the run is finished by the same command. Its arrays must have the bits of an undisturbed run, or the
+command must refuse in a sentence; anything else counts as a failure, and is shown.
+"""
+
+import dataclasses
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tqdm
+from absl import app, flags
+
+from edgechaos import runs
+from edgechaos.files import atomic_write
+from tests.processes import ROOT, command
+
+_KILLS = flags.DEFINE_integer("kills", 20, "moments of each experiment at which it is killed, and so on", lower_bound=1)
+_SUBJECTS = flags.DEFINE_list("subjects", [], "experiments, default: all")
+_OUTPUT = flags.DEFINE_string("output", "docs/RELIABILITY.md", "file to write")
+
+SAME, REFUSED = "same bits", "refused in a sentence"
+_TIMINGS = {"seconds"}  # what differs between any two runs
+_LARGEST_FILE = 20_000  # bytes, of the disk that is full
+_CLOCK = """
+import random, time
+_time, _random = time.time, random.Random(0)
+time.time = lambda: _time() + _random.choice((-1, 1)) * 86400 * _random.random() * 1000
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """An experiment, short enough to be killed many times.
+
+    Attributes:
+      name: of the module.
+      arrays: the file with its outcome.
+      arguments: beside those of its digits variant.
+    """
+
+    name: str
+    arrays: str
+    arguments: tuple[str, ...] = ()
+
+
+_OFTEN = "--config.checkpoint_seconds=0.2"
+SUBJECTS = (
+    Subject("fig1", "diagram.npz", ("--config.num_columns=31", _OFTEN)),
+    Subject("fig2", "history.npz", ("--config.map_num_neurons=100", "--config.epochs=400", _OFTEN)),
+    Subject("fig3", "history.npz", ("--config.epochs=50", _OFTEN)),
+    Subject("fig4", "history.npz", ("--config.epochs=100", _OFTEN)),
+    Subject("fig5", "history.npz", (_OFTEN,)),
+    Subject("fig6", "history.npz", ("--config.epochs=100", _OFTEN)),
+    Subject("fig7", "fig7.npz", ("--config.fig2_workdir=", _OFTEN)),
+    Subject("independence", "history.npz", (_OFTEN,)),
+    Subject("guideline", "guideline.npz", ("--config.num_seeds=1",)),
+    Subject("rivals", "history.npz", ("--config.epochs=40", _OFTEN)),
+    Subject("relu_adam", "history.npz", ("--config.epochs=40", "--config.map_num_neurons=50", _OFTEN)),
+    Subject("deep", "deep.npz", ("--config.epochs=6", "--config.width=32", "--config.num_trials=2")),
+)
+
+
+@dataclasses.dataclass
+class Bench:
+    """A subject with its undisturbed outcome.
+
+    Attributes:
+      subject: the experiment.
+      folder: for work directories.
+      rng: what is random in the faults.
+      expected: arrays of an undisturbed run.
+      seconds: that it took.
+    """
+
+    subject: Subject
+    folder: Path
+    rng: np.random.Generator
+    expected: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+
+    def start(self, workdir: Path, **options: object) -> subprocess.Popen:
+        """A run in a process of its own."""
+        line = command(self.subject.name, workdir, *self.subject.arguments)
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        return subprocess.Popen(line, cwd=ROOT, text=True, **pipes, **options)  # type: ignore[call-overload]
+
+    def fresh(self) -> Path:
+        """A work directory that does not exist yet."""
+        return Path(tempfile.mkdtemp(dir=self.folder)) / "run"
+
+    def moment(self) -> float:
+        """Seconds from the start, at some time during a run."""
+        return float(self.rng.uniform(0.3, 1.05 * self.seconds))
+
+    def end(self, workdir: Path, **options: object) -> str:
+        """What the same command makes of a work directory: SAME, REFUSED, or what is wrong."""
+        return self.judge(self.start(workdir, **options), workdir)
+
+    def judge(self, process: subprocess.Popen, workdir: Path) -> str:
+        """The outcome of a run, once it has ended."""
+        _, messages = process.communicate(timeout=600)
+        if "Traceback" in messages:
+            return f"traceback: {messages.strip().splitlines()[-1]}"
+        if process.returncode == 2 and messages.strip().splitlines()[-1].startswith("error: "):
+            return REFUSED
+        if process.returncode != 0:
+            return f"status {process.returncode}: {messages.strip()[-200:]}"
+        found = _read(workdir / self.subject.arrays)
+        differing = [name for name, values in self.expected.items() if not _is_bitwise(found[name], values)]
+        return f"other bits in {', '.join(differing)}" if differing else SAME
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays that two runs share."""
+    with np.load(path) as arrays:
+        return {name: values for name, values in arrays.items() if name not in _TIMINGS}
+
+
+def _is_bitwise(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays have the same bits."""
+    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+
+
+def undisturbed(subject: Subject, folder: Path, seed: int) -> Bench:
+    """Runs a subject twice: once to compile, and once for its time."""
+    bench = Bench(subject, folder, np.random.default_rng(seed))
+    for _ in range(2):
+        workdir, begin = bench.fresh(), time.monotonic()
+        assert bench.end(workdir) == SAME, subject
+        bench.seconds, bench.expected = time.monotonic() - begin, _read(workdir / subject.arrays)
+    return bench
+
+
+def _stopped(bench: Bench, signal_number: int) -> Path:
+    """A work directory whose run was sent a signal at some moment."""
+    workdir = bench.fresh()
+    process = bench.start(workdir)
+    try:
+        process.communicate(timeout=bench.moment())
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal_number)
+        process.communicate(timeout=120)
+    return workdir
+
+
+def killed(bench: Bench) -> str:
+    """kill -9 at a random moment."""
+    return bench.end(_stopped(bench, signal.SIGKILL))
+
+
+def interrupted(bench: Bench) -> str:
+    """Ctrl-C at a random moment."""
+    return bench.end(_stopped(bench, signal.SIGINT))
+
+
+def disk_full(bench: Bench) -> str:
+    """Every file ends at 20 kB, then there is room again."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGEST_FILE, _LARGEST_FILE))
+
+    workdir = bench.fresh()
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": ""}
+    outcome = bench.end(workdir, preexec_fn=limit, env=environment)
+    return outcome if outcome not in (SAME, REFUSED) else bench.end(workdir)
+
+
+def file_damaged(bench: Bench) -> str:
+    """A run is stopped, one of its files is cut, has a bit flipped or is another one's, and the run goes on."""
+    workdir = _stopped(bench, signal.SIGINT)
+    files = sorted(path for path in workdir.rglob("*") if path.is_file() and path.name != ".lock")
+    if files:
+        path = files[bench.rng.integers(len(files))]
+        content, kind = bytearray(path.read_bytes()), bench.rng.integers(3)
+        if kind == 0:
+            content = content[: bench.rng.integers(len(content) + 1)]
+        elif kind == 1 and content:
+            content[bench.rng.integers(len(content))] ^= 1 << bench.rng.integers(8)
+        else:
+            content = bytearray(bench.rng.bytes(300))
+        path.write_bytes(content)
+    return bench.end(workdir)
+
+
+def second_run(bench: Bench) -> str:
+    """Two runs on one work directory: the later one is refused, the first one does not notice."""
+    workdir = bench.fresh()
+    first = bench.start(workdir)
+    while not (workdir / ".lock").exists() or not (workdir / ".lock").read_text().strip():
+        time.sleep(0.02)
+    second = bench.start(workdir)
+    _, messages = second.communicate(timeout=120)
+    if f"process {first.pid}" not in messages and first.poll() is None:
+        return f"the second run was let in: {messages.strip()[-200:]}"
+    return bench.judge(first, workdir)
+
+
+def stale_lock(bench: Bench) -> str:
+    """The lock of a process that is no more."""
+    workdir = bench.fresh()
+    workdir.mkdir(parents=True)
+    (workdir / ".lock").write_text("1999999999")
+    return bench.end(workdir)
+
+
+def nowhere_to_write(bench: Bench) -> str:
+    """A work directory where nobody may write."""
+    return bench.end(Path("/proc/edgechaos"))
+
+
+def clock_jumps(bench: Bench) -> str:
+    """The wall clock jumps by up to 1,000 days at each look, in a run that is stopped and goes on."""
+    workdir, patch = bench.fresh(), Path(tempfile.mkdtemp(dir=bench.folder))
+    (patch / "sitecustomize.py").write_text(_CLOCK)
+    environment = {**os.environ, "PYTHONPATH": str(patch)}
+    process = bench.start(workdir, env=environment)
+    try:
+        process.communicate(timeout=bench.seconds / 2)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=120)
+    return bench.end(workdir, env=environment)
+
+
+def programs_damaged(bench: Bench) -> str:
+    """Compiled programs in JAX's cache are cut short, as if their disk had been full."""
+    cache = Path(tempfile.mkdtemp(dir=bench.folder))
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
+    outcome = bench.end(bench.fresh(), env=environment)
+    for path in cache.rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: int(bench.rng.integers(path.stat().st_size + 1))])
+    return outcome if outcome != SAME else bench.end(bench.fresh(), env=environment)
+
+
+# fault -> how often, for each experiment: as often as --kills says, or once
+FAULTS: dict[Callable[[Bench], str], bool] = {
+    killed: True,
+    interrupted: True,
+    file_damaged: True,
+    disk_full: False,
+    second_run: False,
+    stale_lock: False,
+    nowhere_to_write: False,
+    clock_jumps: False,
+    programs_damaged: False,
+}
+
+
+def try_all(subject: Subject, kills: int, seed: int = 0) -> dict[str, Counter]:
+    """How often each fault had which outcome."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench = undisturbed(subject, Path(folder), seed)
+        trials = [fault for fault, often in FAULTS.items() for _ in range(kills if often else 1)]
+        found: dict[str, Counter] = {fault.__name__: Counter() for fault in FAULTS}
+        for fault in tqdm.tqdm(trials, desc=subject.name, unit="fault", dynamic_ncols=True):
+            outcome = fault(bench)
+            found[fault.__name__][outcome] += 1
+            if outcome not in (SAME, REFUSED):
+                tqdm.tqdm.write(f"{subject.name}, {fault.__name__}: {outcome}")
+            for path in Path(folder).iterdir():
+                shutil.rmtree(path, ignore_errors=True)
+    return found
+
+
+HEAD = """# Reliability
+
+Written by `python -m tests.faults --kills={kills}`: {subjects} experiments on the digits; {processor}, {cores} cores;
+revision {revision}. Each fault is done to a real run; then the same command finishes it. "Same bits": the arrays are
+those of an undisturbed run, bit for bit. "Refused": one sentence says what is wrong and what to do.
+
+| fault | trials | same bits | refused in a sentence | failures |
+| --- | --- | --- | --- | --- |
+"""
+
+
+def table(found: dict[str, dict[str, Counter]]) -> str:
+    """A row for each fault over all experiments, then one for each experiment and failure."""
+    lines, failures = [], []
+    for fault in FAULTS:
+        counts: Counter = sum((outcomes[fault.__name__] for outcomes in found.values()), Counter())
+        wrong = counts.total() - counts[SAME] - counts[REFUSED]
+        what = (fault.__doc__ or "").rstrip(".")
+        lines.append(f"| {what} | {counts.total()} | {counts[SAME]} | {counts[REFUSED]} | {wrong} |")
+    for name, outcomes in found.items():
+        for fault_name, counts in outcomes.items():
+            failures += [
+                f"- {name}, {fault_name}: {outcome} ({count})"
+                for outcome, count in counts.items()
+                if outcome not in (SAME, REFUSED)
+            ]
+    return "\n".join(lines) + "\n" + ("\n" + "\n".join(failures) + "\n" if failures else "")
+
+
+def main(arguments: list[str]) -> None:
+    """Command line."""
+    if len(arguments) > 1:
+        raise app.UsageError(f"unexpected argument '{arguments[1]}'; flags begin with --")
+    names = [subject.name for subject in SUBJECTS]
+    unknown = set(_SUBJECTS.value) - set(names)
+    if unknown:
+        raise app.UsageError(f"subjects: there is no {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    chosen = [subject for subject in SUBJECTS if not _SUBJECTS.value or subject.name in _SUBJECTS.value]
+    found = {subject.name: try_all(subject, _KILLS.value) for subject in chosen}
+    machine = {"processor": runs.processor(), "cores": os.cpu_count(), "revision": runs.revision()}
+    text = HEAD.format(kills=_KILLS.value, subjects=len(chosen), **machine) + table(found)
+    atomic_write(Path(_OUTPUT.value), lambda file: file.write(text.encode()))
+    print(text)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from tests import faults
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    (subject,) = [one for one in faults.SUBJECTS if one.name == "fig6"]
+    return faults.undisturbed(subject, tmp_path_factory.mktemp("faults"), seed=1)
+
+
+@pytest.mark.parametrize("fault", faults.FAULTS, ids=lambda fault: fault.__name__)
+def test_a_fault_costs_no_bit(bench, fault):
+    assert fault(bench) in (faults.SAME, faults.REFUSED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("subject", faults.SUBJECTS, ids=lambda subject: subject.name)
+def test_no_fault_costs_a_bit(subject):
+    for name, outcomes in faults.try_all(subject, kills=20).items():
+        assert outcomes.keys() <= {faults.SAME, faults.REFUSED}, name
+
+
+def test_every_experiment_is_tried():
+    names = {path.stem for path in (faults.ROOT / "configs").glob("*.py")} - {"__init__", "common"}
+    assert {subject.name for subject in faults.SUBJECTS} == names
+
+
+def test_a_wrong_bit_would_be_seen(bench, monkeypatch):
+    name = next(iter(bench.expected))
+    changed = bench.expected[name].copy()
+    changed.view(np.uint8).flat[0] ^= 1
+    monkeypatch.setitem(bench.expected, name, changed)
+    assert bench.end(bench.fresh()) == f"other bits in {name}"
