@@ -14,7 +14,7 @@ help:
 	@echo "make test                                      linter, formatter check, type checker and the test suite"
 	@echo "make docs                                      builds the site in build/site"
 	@echo "make data                                      prepares Fashion-MNIST"
-	@echo "make bench                                     times an epoch beside PyTorch and Keras (installs both in .venv-bench)"
+	@echo "make bench [DEVICE=gpu]                        times everything beside its peers (installs them in .venv-bench)"
 	@echo "make clean                                     removes the virtual environments and caches, not runs/"
 
 setup: $(STAMP)
@@ -79,18 +79,31 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "the site: build/site/index.html"
 
+# cpu: everything; gpu: what runs on one device, beside the same on the CPU's files, in results/bench/gpu
+DEVICE ?= cpu
+BENCHMARKS := members phase_diagram theory hold startup sweep growth
+ifeq ($(DEVICE),gpu)
+BENCH_OUT := results/bench/gpu
+BENCH_EXTRA := [bench,search,cuda]
+BENCHMARKS := epoch $(BENCHMARKS)
+else
+BENCH_OUT := results/bench
+BENCH_EXTRA := [bench,search]
+BENCHMARKS := epoch conversion processes quadrature $(BENCHMARKS)
+endif
+
 # a second environment, because Keras and PyTorch pin packages of their own
 .venv-bench/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -e '.$(BENCH_EXTRA)'
 	@touch $@
 
 bench: .venv-bench/.installed data
-	.venv-bench/bin/python -m benchmarks.epoch --output=results/bench/epoch.json
-	.venv-bench/bin/python -m benchmarks.conversion --output=results/bench/conversion.json
-	.venv-bench/bin/python -m benchmarks.processes --output=results/bench/processes.json
-	.venv-bench/bin/python -m benchmarks.hold --output=results/bench/hold.json
-	.venv-bench/bin/python -m benchmarks.phase_diagram --output=results/bench/phase_diagram.json
+	@case " cpu gpu " in *" $(DEVICE) "*) ;; *) echo "error: DEVICE=$(DEVICE): must be cpu or gpu"; exit 2;; esac
+	@for name in $(BENCHMARKS); do \
+		echo "$$name"; JAX_PLATFORMS=$(if $(filter gpu,$(DEVICE)),cuda,cpu) .venv-bench/bin/python -m benchmarks.$$name --output=$(BENCH_OUT)/$$name.json || exit 1; \
+	done
+	.venv-bench/bin/python -m benchmarks.report
 
 clean:
 	rm -rf $(VENV) .venv-bench build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -6,16 +6,13 @@ convention over as many epochs. Ends with status 1 if one differs by more than t
     python -m benchmarks.conversion [--output=FILE.json]
 """
 
-import argparse
-import json
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.epoch import versions
+from benchmarks.common import options, record
 from edgechaos.scaling import Setting, convert_weight_decay, half_life
 
 ETA, ALPHA, LAMBDA, STEPS = 0.05, 0.8, 1e-3, 4000
@@ -78,9 +75,7 @@ def keras_l2() -> tuple[float, int]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.conversion", description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, help="JSON file to write")
-    output = parser.parse_args().output
+    output = options("benchmarks.conversion", __doc__).parse_args().output
     per_step = 2 * ETA * LAMBDA / (1 - ALPHA)
     samples = 100 * SETTING.batch_size  # an epoch of 100 steps
     numbers = {}
@@ -94,8 +89,7 @@ def main() -> None:
             "expected half-life, epochs": float(half_life(per_step, SETTING.batch_size, samples)),
         }
         print(convention.__name__, {name: round(value, 4) for name, value in numbers[convention.__name__].items()})
-    if output:
-        output.write_text(json.dumps({"conventions": numbers, "versions": versions()}, indent=2) + "\n")
+    record(output, {"conventions": numbers})
     if any(abs(entry["left"] / entry["expected"] - 1) > TOLERANCE for entry in numbers.values()):
         sys.exit("a convention differs")
 

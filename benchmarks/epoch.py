@@ -9,17 +9,15 @@ product, measured in the same process as our epoch, right before it.
 """
 
 import argparse
-import datetime
-import importlib.metadata
-import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
+
+from benchmarks.common import options, record, show, statistics
 
 BATCH, ETA, ALPHA = 32, 0.02, 0.5
 OWNERS = {"product": "jax", "epoch": "jax", "recorded": "jax", "pytorch": "pytorch", "keras": "keras"}
@@ -157,25 +155,9 @@ def rounds(frameworks: list[str], number: int) -> dict[str, list[float]]:
     return seconds
 
 
-def statistics(values: list[float]) -> dict[str, float]:
-    """Median and spread."""
-    return {"median": float(np.median(values)), "least": min(values), "most": max(values)}
-
-
-def versions() -> dict[str, str]:
-    """Installed versions of what is compared."""
-    found = {}
-    for name in ("jax", "jaxlib", "optax", "flax", "torch", "keras", "tensorflow-cpu", "numpy"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def report(seconds: dict[str, list[float]]) -> dict:
     """The content of the result file: seconds, ratios taken within rounds, and the targets."""
-    from edgechaos import cost, runs
+    from edgechaos import cost
 
     times = {peer: np.array(values) for peer, values in seconds.items()}
     if "product" in times:
@@ -188,10 +170,6 @@ def report(seconds: dict[str, list[float]]) -> dict:
     ]
     return {
         "benchmark": "one epoch: 60,000 images, 784-784-10, B = 32, SGD with momentum, float32",
-        "date": datetime.date.today().isoformat(),
-        "processor": runs.processor(),
-        "cores": os.cpu_count(),
-        "versions": versions(),
         "meaning": MEANING,
         "seconds": {peer: statistics(values.tolist()) for peer, values in times.items()},
         "rounds": seconds,
@@ -201,10 +179,8 @@ def report(seconds: dict[str, list[float]]) -> dict:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.epoch", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7, help="measured rounds (default %(default)s)")
+    parser = options("benchmarks.epoch", __doc__, rounds=7)
     parser.add_argument("--frameworks", default=",".join(FRAMEWORKS), help="comma-separated, of %(default)s")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
     parser.add_argument("--worker", choices=FRAMEWORKS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -212,18 +188,15 @@ def main() -> None:
         return
     frameworks = arguments.frameworks.split(",")
     unknown = [name for name in frameworks if name not in FRAMEWORKS]
-    if unknown or arguments.rounds < 1:
-        parser.error(f"--frameworks takes names of {', '.join(FRAMEWORKS)}, --rounds a number from 1 on")
+    if unknown:
+        parser.error(f"--frameworks takes names of {', '.join(FRAMEWORKS)}")
     content = report(rounds(frameworks, arguments.rounds))
-    for peer, numbers in content["seconds"].items():
-        print(f"{peer:10} {numbers['median']:7.3f} s   [{numbers['least']:.3f}, {numbers['most']:.3f}]")
+    show(content["seconds"])
     for row in content["ratios"]:
         print(
             f"{row['ratio']:20} {row['median']:5.2f}   [{row['least']:.2f}, {row['most']:.2f}]   target {row['target']}"
         )
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(content, indent=2) + "\n")
+    record(arguments.output, content)
 
 
 if __name__ == "__main__":

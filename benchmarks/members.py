@@ -3,19 +3,14 @@
 python -m benchmarks.members [--rounds=3] [--output=FILE.json]
 """
 
-import argparse
-import datetime
-import json
-import os
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.epoch import statistics, versions
-from edgechaos import runs, training
+from benchmarks.common import options, record, show, statistics
+from edgechaos import training
 from edgechaos.dataset import Dataset
 
 WIDTHS, MEMBERS, BATCH, SAMPLES = (64, 128, 256, 784), 8, 32, 3200
@@ -44,10 +39,7 @@ def epoch_seconds(dataset: Dataset, vectorized: bool) -> float:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.members", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3, help="measured rounds (default %(default)s)")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
-    arguments = parser.parse_args()
+    arguments = options("benchmarks.members", __doc__, rounds=3).parse_args()
     numbers = {}
     for width in WIDTHS:
         dataset = jax.device_put(make_dataset(width))
@@ -57,20 +49,9 @@ def main() -> None:
             "one after the other, ms": statistics([1e3 * pair[1] for pair in rounds]),
             "one after the other / vmap": statistics([pair[1] / pair[0] for pair in rounds]),
         }
-    content = {
-        "benchmark": f"epoch of {SAMPLES} samples, B = {BATCH}, per member, of {MEMBERS} members",
-        "date": datetime.date.today().isoformat(),
-        "processor": runs.processor(),
-        "cores": os.cpu_count(),
-        "versions": versions(),
-        "numbers": numbers,
-    }
-    for size, rows in numbers.items():
-        for name, row in rows.items():
-            print(f"{size:10} {name:28} {row['median']:8.2f}   [{row['least']:.2f}, {row['most']:.2f}]")
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(content, indent=2) + "\n")
+    show(numbers)
+    what = f"epoch of {SAMPLES} samples, B = {BATCH}, per member, of {MEMBERS} members"
+    record(arguments.output, {"benchmark": what, "numbers": numbers})
 
 
 if __name__ == "__main__":

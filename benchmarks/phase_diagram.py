@@ -8,18 +8,15 @@ rate of one large float32 square product, measured right before, that the iterat
 """
 
 import argparse
-import datetime
-import json
 import os
 import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.epoch import statistics, versions
+from benchmarks.common import options, record, show, statistics
 
 COLUMNS = np.linspace(-1, 2, 151, dtype=np.float32)
 ROWS = (np.arange(1, 101) / 50).astype(np.float32)
@@ -103,17 +100,13 @@ def peak_memory() -> float:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.phase_diagram", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3, help="measured rounds (default %(default)s)")
+    parser = options("benchmarks.phase_diagram", __doc__, rounds=3)
     parser.add_argument("--sizes", default="1000,10000", help="comma-separated, of %(default)s")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
     parser.add_argument("--worker", type=int, choices=CELLS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         work(arguments.worker)
         return
-    from edgechaos import runs
-
     memory = peak_memory()
     sizes = {int(size): [one_round(int(size)) for _ in range(arguments.rounds)] for size in arguments.sizes.split(",")}
     numbers = {
@@ -123,20 +116,12 @@ def main() -> None:
     content = {
         "benchmark": "Fig. 1b, 500 iterations; N: cells of ours, cells of NumPy's",
         "cells": {f"N = {size:,}": CELLS[size] for size in sizes},
-        "date": datetime.date.today().isoformat(),
-        "processor": runs.processor(),
-        "cores": os.cpu_count(),
-        "versions": versions(),
         "peak memory at N = 10,000, GiB": memory,
         "numbers": numbers,
     }
     print(f"peak memory at N = 10,000: {memory:.2f} GiB")
-    for size, rows in numbers.items():
-        for name, row in rows.items():
-            print(f"{size:12} {name:34} {row['median']:9.3f}   [{row['least']:.3f}, {row['most']:.3f}]")
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(content, indent=2) + "\n")
+    show(numbers)
+    record(arguments.output, content)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,14 @@ python -m benchmarks.processes [--rounds=3] [--output=FILE.json]
 """
 
 import argparse
-import datetime
-import json
 import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.epoch import statistics, versions
+from benchmarks.common import options, record, show, statistics
 
 EPOCHS = 5  # of which the first, with the compile, is left out
 
@@ -49,9 +46,7 @@ def side_by_side(core_sets: list[set[int]]) -> float:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.processes", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3, help="measured rounds (default %(default)s)")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
+    parser = options("benchmarks.processes", __doc__, rounds=3)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -64,18 +59,8 @@ def main() -> None:
         "a process on each core, s": statistics([pair[1] for pair in rounds]),
         "ratio": statistics([pair[0] / pair[1] for pair in rounds]),
     }
-    from edgechaos import runs
-
-    content = {
-        "seconds per epoch": numbers,
-        "date": datetime.date.today().isoformat(),
-        "processor": runs.processor(),
-        "cores": len(cores),
-        "versions": versions(),
-    }
-    print(json.dumps(numbers, indent=2))
-    if arguments.output:
-        arguments.output.write_text(json.dumps(content, indent=2) + "\n")
+    show(numbers)
+    record(arguments.output, {"seconds per epoch": numbers})
 
 
 if __name__ == "__main__":

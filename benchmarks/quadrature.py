@@ -5,17 +5,15 @@ The integrands are those of the theory, tanh^2 and sech^4 of J0 mu + J sqrt(q0) 
     python -m benchmarks.quadrature [--output=FILE.json]
 """
 
-import argparse
 import itertools
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.integrate import quad
 
+from benchmarks.common import options, record
 from edgechaos.quadrature import gaussian_average
 
 WIDTHS = (1.0, 3.0, 10.0, 50.0)
@@ -65,16 +63,12 @@ def largest_errors(name: str, width: float) -> dict[str, float]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quadrature", description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, help="JSON file to write")
-    arguments = parser.parse_args()
+    arguments = options("benchmarks.quadrature", __doc__).parse_args()
     with jax.enable_x64(True):
         errors = {f"{name}, width {width:g}": largest_errors(name, width) for name in INTEGRANDS for width in WIDTHS}
     for name, row in errors.items():
         print(f"{name:20}" + "".join(f"  {rule}: {error:.1e}" for rule, error in row.items()))
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(errors, indent=2) + "\n")
+    record(arguments.output, {"largest errors": errors})
 
 
 if __name__ == "__main__":

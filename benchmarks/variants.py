@@ -6,19 +6,17 @@ left out. Random numbers stand for the images: the time is the same.
     python -m benchmarks.variants [--rounds=5] [--output=FILE.json]
 """
 
-import argparse
 import functools
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.epoch import BATCH, statistics
+from benchmarks.common import options, record, show, statistics
+from benchmarks.epoch import BATCH
 from edgechaos import training
 from edgechaos.dataset import Dataset
 
@@ -168,10 +166,7 @@ def runners(dataset: Dataset) -> dict[str, Callable[[jax.Array], None]]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.variants", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="measured rounds (default %(default)s)")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
-    arguments = parser.parse_args()
+    arguments = options("benchmarks.variants", __doc__, rounds=5).parse_args()
     dataset = stand_in()
     microseconds = parts(dataset)
     runs = runners(dataset)
@@ -183,14 +178,9 @@ def main() -> None:
             if index:
                 seconds[name].append(time.perf_counter() - begin)
     epochs = {name: statistics(values) for name, values in seconds.items()}
-    for name, value in microseconds.items():
-        print(f"{name:45} {value:8.1f} us")
-    for name, numbers in epochs.items():
-        print(f"{name:45} {numbers['median']:8.3f} s   [{numbers['least']:.3f}, {numbers['most']:.3f}]")
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        content = {"microseconds of a step's parts": microseconds, "seconds of an epoch": epochs}
-        arguments.output.write_text(json.dumps(content, indent=2) + "\n")
+    content = {"microseconds of a step's parts": microseconds, "seconds of an epoch": epochs}
+    show(content)
+    record(arguments.output, content)
 
 
 if __name__ == "__main__":

@@ -69,3 +69,11 @@ def test_the_script_leads_to_the_edge(tmp_path):
     first, last = re.findall(r"hidden/kernel .* (\w+)$", result.stdout, re.M)
     assert (first, last) == ("ordered", "edge")
     assert (tmp_path / "first_edge.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_benchmarks_page_is_that_of_the_recorded_results(tmp_path):
+    output = tmp_path / "BENCHMARKS.md"
+    command = [sys.executable, "-m", "benchmarks.report", f"--output={output}"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert output.read_text() == (ROOT / "docs" / "BENCHMARKS.md").read_text()
