@@ -47,6 +47,8 @@ class Recommendation:
       open_loop: lambda of Eq. 9 with that D.
       weight_decay: lambda that holds J = 1 in the steady state.
       weight_decay_error: standard error, and the change that the last quarter of the epochs made.
+      is_upper_bound: the decay was falling at the end of the probe, as it does where the loss goes to 0; what holds a
+        longer run is smaller, and `hold_at_edge` follows it.
       largest_learning_rate: that was stable, at the probe's momentum and batch size.
       num_epochs: spent.
       j_squared: of the probe [epochs + 1].
@@ -61,6 +63,7 @@ class Recommendation:
     open_loop: float
     weight_decay: float
     weight_decay_error: float
+    is_upper_bound: bool
     largest_learning_rate: float
     num_epochs: int
     j_squared: Float[np.ndarray, "entries"]
@@ -165,6 +168,7 @@ def recommend(
         open_loop,
         decay,
         spread,
+        fit_relaxation(clock, course).amplitude >= 0,
         largest,
         PROBE_EPOCHS + searched + HOLD_EPOCHS,
         np.asarray(probe.j_squared),

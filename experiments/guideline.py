@@ -34,6 +34,7 @@ NUMBERS = {
     "open_loop": "lambda of Eq. 9 with that D: what holds the edge at first",
     "weight_decay": "lambda that holds the edge in the steady state",
     "weight_decay_error": "its error",
+    "is_upper_bound": "1 if the decay was still falling, so that a longer run needs less",
     "largest_learning_rate": "largest stable eta at the momentum and batch size of the probe",
     "num_epochs": "spent",
     "verified_j_squared": "J^2 at the end of a run with weight_decay; predicted: 1",
@@ -63,6 +64,8 @@ def main(config: dict[str, Any], directory: Path) -> None:
     common.report(directory / "guideline.png", title(config), predicted, measured, NUMBERS, settings=settings)
     decay = analysis.mean(measured)
     print(f"use weight decay lambda = {decay['weight_decay']:.2g} (+- {decay['weight_decay_error']:.1g})")
+    if decay["is_upper_bound"] > 0:
+        print("the decay was still falling at the end of the probe: take this for an upper bound, or use hold_at_edge")
 
 
 def recommend(config: dict[str, Any], dataset: Dataset, seed: int) -> guideline.Recommendation:

@@ -43,6 +43,7 @@ def test_recommendation_for_digits(seed):
     # 9.5e-4 at smaller eta (configs/independence.py:digits), and rising with eta
     assert 0.9e-3 < found.weight_decay < 1.4e-3
     assert 0 < found.weight_decay_error < 0.2 * found.weight_decay
+    assert found.is_upper_bound  # as it falls on the digits
 
 
 def test_recommended_decay_ends_near_the_edge():
@@ -87,6 +88,7 @@ def test_command_writes_table_and_figure(tmp_path):
     assert read_npz(tmp_path / "run" / "guideline.npz")["held"].shape == (2, 20)
     assert (tmp_path / "run" / "guideline.png").read_bytes().startswith(b"\x89PNG")
     assert "use weight decay lambda = " in result.stdout
+    assert "take this for an upper bound" in result.stdout
 
 
 def test_command_takes_a_file_and_refuses_a_bad_probe(tmp_path):
