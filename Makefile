@@ -81,7 +81,7 @@ docs: setup
 
 # cpu: everything; gpu: what runs on one device, beside the same on the CPU's files, in results/bench/gpu
 DEVICE ?= cpu
-BENCHMARKS := members phase_diagram theory hold startup sweep growth
+BENCHMARKS := members phase_diagram theory hold startup sweep growth longrun
 ifeq ($(DEVICE),gpu)
 BENCH_OUT := results/bench/gpu
 BENCH_EXTRA := [bench,search,cuda]

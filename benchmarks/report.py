@@ -20,6 +20,7 @@ PAGES = {
     "hold": ("What holding the edge costs", "python -m benchmarks.hold"),
     "startup": ("Waiting", "python -m benchmarks.startup"),
     "growth": ("How cost grows", "python -m benchmarks.growth"),
+    "longrun": ("A long run", "python -m benchmarks.longrun"),
 }
 HEAD = """# Benchmarks
 
