@@ -35,7 +35,7 @@ ARRAYS = {
 }
 FREE, USUAL, HELD, SEARCHED = "no decay", "AdamW's 0.01", "hold at edge", "AdamW by Optuna"
 WAYS = (FREE, USUAL, HELD, SEARCHED)
-_USUAL_DECAY = 0.01 / 2  # lambda of the paper's convention for optax's and PyTorch's order of magnitude
+_USUAL_DECAY = 0.01 / 2  # lambda of the paper's convention; PyTorch's default of AdamW is 0.01
 _BOUNDS = (1e-4, 1.0)  # of the search; Adam's steps are larger than the gradient's, and so are its decays
 MEANING = {
     "held_accuracy": "mean test accuracy of the last twentieth of the epochs, of hold_at_edge",
@@ -55,7 +55,7 @@ def main(config: dict[str, Any], directory: Path) -> None:
     """Data, runs and search for each activation, table, figure."""
     trials.require()
     dataset = data.load(config["dataset"], config["data_dir"] or None)
-    config_fields.validate_batch_size(config["batch_size"], len(dataset.train_labels))
+    config_fields.validate_batch_size(config["batch_size"], int(trials.KEPT * len(dataset.train_labels)))
     on_device = jax.device_put(dataset)
     decays = {activation: searched(config, dataset, activation, directory) for activation in mlp.EDGES}
     arrays = run_all(config, on_device, decays, directory)
@@ -92,7 +92,7 @@ def searched(config: dict[str, Any], dataset: Dataset, activation: str, director
     def accuracy(decay: float) -> float:
         return float(_last(np.asarray(mlp.train(key, decay, split, spec).test_accuracy)))
 
-    path = directory / f"trials-{activation}.json"
+    path = directory / f"trials-{activation}.npz"
     decays, scores = trials.search(path, config["num_trials"], config["seed"], accuracy, _BOUNDS)
     ((_, best),) = trials.best_after((config["num_trials"],), decays, scores)
     return best

@@ -13,7 +13,7 @@ import edgechaos as ec
 from edgechaos.activations import activation_function
 from edgechaos.dataset import Dataset
 
-EDGES = {"tanh": 1.0, "relu": 2.0}  # sigma_w^2 with chi_1 = 1 in a deep network without biases: 1 / <phi'(0)^2>
+EDGES = {"tanh": 1.0, "relu": 2.0}  # sigma_w^2 with chi_1 = 1 without biases: 1 / <phi'^2> of small fields
 
 
 class Spec(NamedTuple):
@@ -50,7 +50,7 @@ class Course(NamedTuple):
 
 
 class Network(nn.Module):
-    """Hidden layers with J at the edge of `activation` from the start, then the output layer."""
+    """Hidden layers without biases, at the edge of `activation` from the start, then the output layer."""
 
     spec: Spec
 
@@ -59,7 +59,7 @@ class Network(nn.Module):
         """Logits of a batch."""
         initial = nn.initializers.variance_scaling(EDGES[self.spec.activation], "fan_in", "normal")
         for layer in range(self.spec.depth):
-            x = nn.Dense(self.spec.width, kernel_init=initial, name=f"hidden_{layer}")(x)
+            x = nn.Dense(self.spec.width, use_bias=False, kernel_init=initial, name=f"hidden_{layer}")(x)
             x = activation_function(self.spec.activation)(x)
         return nn.Dense(self.spec.num_classes, name="output")(x)
 

@@ -112,7 +112,7 @@ def choices(config: dict[str, Any], history: dict[str, np.ndarray], dataset: Dat
         split = jax.device_put(trials.validation_split(dataset, config["seed"]))
         share = len(split.train_labels) / len(dataset.train_labels)
         decays, scores = trials.search(
-            directory / "trials.json",
+            directory / "trials.npz",
             config["trials"][-1],
             config["seed"],
             lambda decay: validation_accuracy(config, split, decay),

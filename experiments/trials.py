@@ -3,7 +3,6 @@
 Every trial is written down, and a search that goes on is asked the same questions again, so that it takes the same way.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from edgechaos import runs
 from edgechaos.dataset import Dataset
 from edgechaos.errors import UserError
+from edgechaos.files import read_npz, write_npz
 
 RANGE = (1e-6, 1e-2)  # of the decay, logarithmic
 KEPT = 5 / 6  # of the training set; what is held out are as many samples as Fashion-MNIST has for the test
@@ -52,46 +51,36 @@ def search(
     """Decay and validation accuracy of each of `number` trials, in their order.
 
     Args:
-      path: a JSON file that keeps the finished trials, and from which an earlier search goes on.
+      path: an .npz that keeps the finished trials, and from which an earlier search goes on.
       number: of trials.
       seed: of the sampler.
-      objective: decay -> validation accuracy.
+      objective: decay -> validation accuracy in [0, 1].
       bounds: of the decay.
 
     Raises:
-      UserError: `path` is damaged, or holds trials that this version of Optuna would not have made.
+      UserError: `path` is damaged, or holds trials that this search would not have made.
     """
     optuna = require()
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-    done = _read(path)
+    done = read_npz(path) if path.exists() else {"weight_decay": np.zeros(0), "accuracy": np.zeros(0)}
     bar = tqdm.tqdm(range(number), desc="trials", unit="trial", dynamic_ncols=True)
     for index in bar:
         trial = study.ask()
         decay = trial.suggest_float("weight_decay", *bounds, log=True)
-        if index == len(done):
-            # a network that diverged has learned nothing
-            done.append((decay, float(np.nan_to_num(objective(decay)))))
-            runs.write_json(path, {"trials": [{"weight_decay": one, "accuracy": score} for one, score in done]})
-        if not np.isclose(done[index][0], decay, rtol=1e-9):
-            raise UserError(f"'{path}': trial {index + 1} is of another version of Optuna; remove the file")
-        study.tell(trial, done[index][1])
+        if index == len(done["accuracy"]):
+            done = {
+                name: np.append(done[name], value) for name, value in zip(done, (decay, objective(decay)), strict=True)
+            }
+            write_npz(path, done)
+        earlier = done["weight_decay"][index]
+        if not np.isclose(earlier, decay, rtol=1e-9):
+            raise UserError(
+                f"'{path}': trial {index + 1} had the decay {earlier:g}, but this search asks for {decay:g}; its seed, "
+                "range or version of Optuna is another one: remove the file"
+            )
+        study.tell(trial, float(done["accuracy"][index]))
         bar.set_postfix_str(f"lambda {study.best_params['weight_decay']:.3g}, accuracy {study.best_value:.4f}")
-    decays, scores = np.array(done[:number]).T
-    return decays, scores
-
-
-def _read(path: Path) -> list[tuple[float, float]]:
-    """The finished trials of a file, none if there is no file.
-
-    Raises:
-      UserError: it is damaged.
-    """
-    if not path.exists():
-        return []
-    try:
-        return [(float(one["weight_decay"]), float(one["accuracy"])) for one in json.loads(path.read_text())["trials"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"'{path}' is damaged ({error}); remove it to search anew") from error
+    return done["weight_decay"][:number], done["accuracy"][:number]
 
 
 def best_after(numbers: tuple[int, ...], decays: np.ndarray, scores: np.ndarray) -> Iterator[tuple[int, float]]:

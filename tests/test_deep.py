@@ -41,9 +41,9 @@ def test_the_search_takes_its_best_trial(finished):
     workdir, _ = finished
     summary = json.loads((workdir / "summary.json").read_text())
     for activation in mlp.EDGES:
-        made = json.loads((workdir / f"trials-{activation}.json").read_text())["trials"]
-        best = max(made, key=lambda one: one["accuracy"])
-        assert summary["measured"][f"{activation}_searched_decay"] == pytest.approx(best["weight_decay"])
+        made = read_npz(workdir / f"trials-{activation}.npz")
+        best = made["weight_decay"][made["accuracy"].argmax()]
+        assert summary["measured"][f"{activation}_searched_decay"] == pytest.approx(best)
 
 
 def test_the_same_command_keeps_finished_runs(finished):
@@ -79,13 +79,28 @@ def test_layers_begin_where_a_small_difference_keeps_its_size(activation):
     assert float((change**2).sum() / (dx**2).sum()) == pytest.approx(1, abs=0.08)
 
 
-def test_decay_shrinks_weights_and_is_the_paper_s_lambda():
+def test_decay_shrinks_weights():
     spec = mlp.Spec(10, 2, 32, "tanh", 1e-3, 16, 20, held=False)
     free = mlp.train(jax.random.key(0), 0.0, DIGITS, spec).j_squared[-1]
     decayed = mlp.train(jax.random.key(0), 0.1, DIGITS, spec).j_squared[-1]
     assert (np.asarray(decayed) < np.asarray(free)).all()
 
 
-def test_variants_differ_in_nothing_but_length():
-    assert configs.get_config("scaled").num_trials == 16
-    assert configs.get_config().depth == 4
+def test_scaled_has_half_the_trials_and_nothing_else():
+    paper, scaled = (configs.get_config(variant).to_dict() for variant in ("paper", "scaled"))
+    assert {name for name in paper if paper[name] != scaled[name]} == {"num_trials"}
+    assert (paper["depth"], paper["width"]) == (4, 256)
+
+
+def test_an_unfinished_run_is_not_mixed_with_another_config(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(configs.get_config("digits").to_dict()))
+    np.savez(tmp_path / "trials-tanh.npz", weight_decay=np.ones(1), accuracy=np.ones(1))
+    result = processes.run("deep", tmp_path, "--config.learning_rate=0.002")
+    assert result.returncode == 2
+    assert "holds a run of another config (learning_rate 0.001 -> 0.002)" in result.stderr
+
+
+def test_a_batch_must_fit_the_split_that_trials_train_on(tmp_path):
+    result = processes.run("deep", tmp_path, "--config.batch_size=1300")
+    assert result.returncode == 2
+    assert "batch_size = 1300: must be in [1, 1197]" in result.stderr
