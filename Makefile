@@ -82,6 +82,9 @@ docs: setup
 # cpu: everything; gpu: what runs on one device, beside the same on the CPU's files, in results/bench/gpu
 DEVICE ?= cpu
 BENCHMARKS := members phase_diagram theory hold startup sweep growth longrun
+ifeq ($(filter cpu gpu,$(DEVICE)),)
+$(error DEVICE=$(DEVICE): must be cpu or gpu)
+endif
 ifeq ($(DEVICE),gpu)
 BENCH_OUT := results/bench/gpu
 BENCH_EXTRA := [bench,search,cuda]
@@ -93,13 +96,12 @@ BENCHMARKS := epoch conversion processes quadrature $(BENCHMARKS)
 endif
 
 # a second environment, because Keras and PyTorch pin packages of their own
-.venv-bench/.installed: pyproject.toml
+.venv-bench/.installed-$(DEVICE): pyproject.toml
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -e '.$(BENCH_EXTRA)'
 	@touch $@
 
-bench: .venv-bench/.installed data
-	@case " cpu gpu " in *" $(DEVICE) "*) ;; *) echo "error: DEVICE=$(DEVICE): must be cpu or gpu"; exit 2;; esac
+bench: .venv-bench/.installed-$(DEVICE) data
 	@for name in $(BENCHMARKS); do \
 		echo "$$name"; JAX_PLATFORMS=$(if $(filter gpu,$(DEVICE)),cuda,cpu) .venv-bench/bin/python -m benchmarks.$$name --output=$(BENCH_OUT)/$$name.json || exit 1; \
 	done

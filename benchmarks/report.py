@@ -1,4 +1,4 @@
-"""docs/BENCHMARKS.md from the recorded benchmarks: one table for each, with machine, versions and command.
+"""docs/BENCHMARKS.md from recorded benchmarks, with machine, versions and command; the notes quote the others.
 
 python -m benchmarks.report [--results=results/bench] [--output=docs/BENCHMARKS.md]
 """
@@ -25,7 +25,11 @@ PAGES = {
 HEAD = """# Benchmarks
 
 Written by `python -m benchmarks.report` from results/bench, which `make bench` fills: median (least to most) over
-rounds in turn. GPU rows: not measured, no GPU was at hand; `make bench DEVICE=gpu` measures there.
+rounds in turn.
+"""
+WITHOUT_GPU = """## On a GPU
+
+Not measured: no GPU was at hand. `make bench DEVICE=gpu` measures there.
 """
 
 
@@ -101,8 +105,10 @@ def section(name: str, folder: Path) -> str:
 
 
 def text(folder: Path) -> str:
-    """The whole page."""
-    return "\n".join([HEAD, *(section(name, folder) for name in PAGES)])
+    """The whole page: the CPU's results, then those of a GPU where there are any."""
+    measured_there = [name for name in PAGES if (folder / "gpu" / f"{name}.json").is_file()]
+    there = [section(name, folder / "gpu").replace("## ", "## On a GPU: ", 1) for name in measured_there]
+    return "\n".join([HEAD, *(section(name, folder) for name in PAGES), *(there or [WITHOUT_GPU])])
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ def scipy_chi(j0: float, j: float) -> float:
 
 def numpy_spectrum(kernel: np.ndarray, x: np.ndarray) -> np.ndarray:
     """All Lyapunov exponents by a loop: one step, one product with the frame, one QR."""
-    frame, total = np.eye(len(x)), np.zeros(len(x))
+    frame, total = np.eye(len(x), dtype=x.dtype), np.zeros(len(x))
     for _ in range(ITERATIONS):
         x = np.tanh(x @ kernel)
         frame, triangle = np.linalg.qr(((1 - x**2)[:, None] * kernel.T) @ frame)
@@ -56,6 +56,7 @@ def singular_values(params: dict[str, np.ndarray]) -> dict[str, float]:
 def main() -> None:
     """Command line."""
     arguments = options("benchmarks.theory", __doc__, rounds=5).parse_args()
+    np.testing.assert_allclose(ec.chi(0.5, 1.5), scipy_chi(0.5, 1.5), rtol=1e-4)
     ratio, inverse = (axis.ravel() for axis in np.meshgrid(COLUMNS, ROWS))
     few = np.linspace(0, len(ratio) - 1, FEW).astype(int)
     chi = in_turn(
@@ -76,12 +77,14 @@ def main() -> None:
             ec.lyapunov_spectrum(lambda x: jnp.tanh(x @ kernel), x, NEURONS, num_iterations=ITERATIONS).exponent
         )
     )
+    np.testing.assert_allclose(spectrum(kernel, start)[:20], numpy_spectrum(kernel, start)[:20], atol=0.05)
     spectra = in_turn(
         {"edgechaos": lambda: spectrum(kernel, start), "numpy": lambda: numpy_spectrum(kernel, start)},
         arguments.rounds,
     )
     rng = np.random.default_rng(0)
-    params = {"hidden": rng.normal(size=(784, 784)) / 28, "output": rng.normal(size=(784, 491)) / 28}
+    shapes = {"hidden": (784, 784), "output": (784, 491)}
+    params = {name: (rng.normal(size=shape) / 28).astype(np.float32) for name, shape in shapes.items()}
     reports = in_turn(
         {"edgechaos": lambda: str(ec.phase_report(params)), "svd": lambda: singular_values(params)}, arguments.rounds
     )

@@ -2,7 +2,7 @@
 
 python -m experiments.fig4                                    paper: 501 epochs, about an hour and a half on 2 cores
 python -m experiments.fig4 --config=configs/fig4.py:scaled    4 times the scale factor, 126 epochs, 2 seeds
-python -m experiments.fig4 --config=configs/fig4.py:quick     d = 2 and 4 alone, 4 times the scale factor, 40 epochs
+python -m experiments.fig4 --config=configs/fig4.py:quick     d = 2 and 4 alone, twice the scale factor, 50 epochs
 python -m experiments.fig4 --config=configs/fig4.py:digits    scikit-learn's digits: seconds
 """
 

@@ -2,7 +2,7 @@
 
 python -m experiments.fig6                                    paper: 8 decays x 10 seeds x 501 epochs, 13 hours
 python -m experiments.fig6 --config=configs/fig6.py:scaled    4 times the scale factor, 126 epochs, 3 seeds: an hour
-python -m experiments.fig6 --config=configs/fig6.py:quick     three decays, 8 times the scale factor, 30 epochs
+python -m experiments.fig6 --config=configs/fig6.py:quick     three decays, 4 times the scale factor, 40 epochs
 python -m experiments.fig6 --config=configs/fig6.py:digits    scikit-learn's digits: seconds
 python -m experiments.fig6 --config=configs/fig6.py:mnist     MNIST, whose loss goes to 0: 4 decays, 251 epochs
 

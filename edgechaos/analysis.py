@@ -233,9 +233,13 @@ def final_mean(history: Mapping[str, np.ndarray], name: str) -> Float[np.ndarray
 
     NaN for a member that has not come to its end.
     """
-    entries = history["epochs"] + 1
-    courses = zip(history[name], entries, strict=True)
-    return np.array([course[length - max(1, length // 20) : length].mean() for course, length in courses])
+    courses = zip(history[name], history["epochs"] + 1, strict=True)
+    return np.array([last_mean(course[:entries]) for course, entries in courses])
+
+
+def last_mean(course: Float[np.ndarray, "*members entries"]) -> Float[np.ndarray, "*members"]:
+    """Mean over the last twentieth of the entries, at least one."""
+    return np.asarray(course[..., -max(1, course.shape[-1] // 20) :].mean(-1))
 
 
 def weight_decay_course(
@@ -260,15 +264,18 @@ def weight_decay_that_ends_at(
     Args:
       target: J^2 > 0.
       weight_decay: rising; 0 is left out.
-      j_squared: at the end.
+      j_squared: at the end; NaN of a run that diverged is left out.
 
     Returns:
       NaN where `target` lies outside what was measured.
     """
-    positive = weight_decay > 0
-    logarithm = np.log(weight_decay[positive])
     result = []
-    for course in np.log(j_squared[positive]).T:
+    for ends in j_squared.T:
+        known = (weight_decay > 0) & np.isfinite(ends)
+        if not known.any():
+            result.append(np.nan)
+            continue
+        logarithm, course = np.log(weight_decay[known]), np.log(ends[known])
         order = np.argsort(course)
         inside = course.min() <= np.log(target) <= course.max()
         result.append(np.exp(np.interp(np.log(target), course[order], logarithm[order])) if inside else np.nan)
@@ -279,9 +286,12 @@ def best_of(values: Float[np.ndarray, "runs"], scores: Float[np.ndarray, "runs s
     """The value of the best mean score, and the range of those whose mean is within one standard error of it.
 
     The standard error is that of the difference of two means over the seeds; with one seed the range is the best alone.
+    Runs of which a member diverged do not count.
     """
     mean, num_seeds = scores.mean(1), scores.shape[1]
-    best = int(mean.argmax())
+    if not np.isfinite(mean).any():
+        return np.nan, np.nan, np.nan
+    best = int(np.nanargmax(mean))
     if num_seeds == 1:
         return float(values[best]), float(values[best]), float(values[best])
     variance = scores.var(1, ddof=1) / num_seeds

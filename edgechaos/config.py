@@ -120,6 +120,8 @@ def validate(config: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str
         raise UserError(
             f"momentum = {config['momentum']}: must be 0 with optimizer = 'adam', which has betas of its own"
         )
+    if config["num_seeds"] > _SEEDS:
+        raise UserError(f"num_seeds = {config['num_seeds']}: must be at most {_SEEDS}, as many as there are seeds")
     if config["seed"] + config["num_seeds"] > _SEEDS:
         raise UserError(f"seed = {config['seed']}: must be in [0, {_SEEDS - config['num_seeds']}] with its num_seeds")
     return {name: field.type(config[name]) for name, field in fields.items()}

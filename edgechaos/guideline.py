@@ -54,8 +54,9 @@ class Recommendation:
       j_squared: of the probe [epochs + 1].
       clock: s in the middle of each held epoch.
       held: mean lambda of each held epoch.
+      relaxation_epochs: in which the weights relax four times with `weight_decay`, at the probe's scale factor.
       settings: combinations of equal outcome, the fastest first: learning_rate, momentum, batch_size,
-        seconds_per_epoch, epochs (for the weights to relax four times).
+        seconds_per_epoch; empty if the probe's scale factor is stable at none of the batch sizes tried.
     """
 
     constant_d: float
@@ -69,6 +70,7 @@ class Recommendation:
     j_squared: Float[np.ndarray, "entries"]
     clock: Float[np.ndarray, "epochs"]
     held: Float[np.ndarray, "epochs"]
+    relaxation_epochs: int
     settings: list[dict[str, float]]
 
 
@@ -132,7 +134,7 @@ def recommend(
 
     Raises:
       ValueError: the probe diverges, or leaves the ordered phase within its first epoch: names a learning rate to try;
-        or B > S.
+        B > S; or J^2 does not grow at J = 1, so that nothing needs to be held.
     """
     num_samples = len(dataset.train_labels)
     if not 1 <= batch_size <= num_samples:
@@ -159,9 +161,13 @@ def recommend(
     decay_so_far = np.asarray(held.decay, np.float64)
     clock = (decay_so_far[1:] + decay_so_far[:-1]) / 2
     course = weight_decay_course(decay_so_far, rate, momentum, -(-num_samples // batch_size))
+    if not course[-(len(course) // 4) :].mean() > 0:
+        raise ValueError(
+            f"learning_rate = {learning_rate:g}: J^2 does not grow at J = 1, so that nothing needs to be held"
+        )
     decay, spread = steady_state(clock, course)
     report(f"held at the edge, eta {rate:.3g}: lambda = {decay:.3g} +- {spread:.1g} after {HOLD_EPOCHS} epochs")
-    settings = _settings(dataset, scale, largest / (1 - momentum), decay)
+    relaxation = 4 / (float(scaling.relaxation_rate(scale, num_samples, decay)) / 2)
     return Recommendation(
         constant_d,
         error,
@@ -174,7 +180,8 @@ def recommend(
         np.asarray(probe.j_squared),
         clock,
         course,
-        settings,
+        int(np.ceil(relaxation)),
+        _settings(dataset, scale, largest / (1 - momentum)),
     )
 
 
@@ -216,11 +223,9 @@ def _largest_stable(
     return rate, _DOUBLINGS + 1
 
 
-def _settings(dataset: Dataset, scale: float, largest_step: float, weight_decay: float) -> list[dict[str, float]]:
+def _settings(dataset: Dataset, scale: float, largest_step: float) -> list[dict[str, float]]:
     """Combinations of one scale factor whose eta / (1 - alpha) is stable, with the time that they take here."""
     num_samples, rows = len(dataset.train_labels), []
-    rate = scaling.relaxation_rate(scale, num_samples, weight_decay)
-    epochs = int(np.ceil(4 / (float(rate) / 2)))
     for batch_size in _BATCH_SIZES:
         step = scale * batch_size  # eta / (1 - alpha)
         if batch_size > num_samples or step > largest_step * (1 + 1e-6):
@@ -232,7 +237,7 @@ def _settings(dataset: Dataset, scale: float, largest_step: float, weight_decay:
                 "momentum": momentum,
                 "batch_size": batch_size,
             }
-            rows.append({**numbers, "seconds_per_epoch": seconds, "epochs": epochs})
+            rows.append({**numbers, "seconds_per_epoch": seconds})
     return sorted(rows, key=lambda row: row["seconds_per_epoch"])
 
 

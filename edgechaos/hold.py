@@ -31,6 +31,7 @@ class HoldState(NamedTuple):
       mean_decay: over the last 16 time constants, since decay set in.
       mean_square_decay: the same of its square.
       total_decay: over all steps, to give the mean over any stretch of them.
+      total_error: what rounding has added to it so far.
       age: steps since decay set in.
       interval: steps from the last measurement to the next.
       steps_left: of them.
@@ -43,6 +44,7 @@ class HoldState(NamedTuple):
     mean_decay: Float[Array, "controllers"]
     mean_square_decay: Float[Array, "controllers"]
     total_decay: Float[Array, "controllers"]
+    total_error: Float[Array, "controllers"]
     age: Float[Array, "controllers"]
     interval: Int[Array, ""]
     steps_left: Int[Array, ""]
@@ -99,7 +101,7 @@ def hold_at_edge(
         measured, _ = _selected(params, select)
         number = 1 if shared else len(measured)
         zeros, one = jnp.zeros(number), jnp.ones((), jnp.int32)
-        return HoldState(zeros, zeros, zeros, zeros, zeros, zeros, zeros, one, 0 * one, 0 * one)
+        return HoldState(zeros, zeros, zeros, zeros, zeros, zeros, zeros, zeros, one, 0 * one, 0 * one)
 
     def update_fn(updates: optax.Updates, state: HoldState, params: optax.Params | None = None):
         if params is None:
@@ -111,7 +113,12 @@ def hold_at_edge(
         j_squared = j_squared.mean(keepdims=True) if shared else j_squared
         later = _control(state, j_squared, target, two_sided)
         state = jax.tree.map(lambda new, old: jnp.where(due, new, old), later, state)
-        state = state._replace(steps_left=state.steps_left - 1, total_decay=state.total_decay + state.decay)
+        # a sum of many small numbers in float32, with its rounding carried along (Kahan)
+        missing = state.decay - state.total_error
+        total = state.total_decay + missing
+        state = state._replace(
+            steps_left=state.steps_left - 1, total_decay=total, total_error=(total - state.total_decay) - missing
+        )
         own = {} if shared else dict(zip(measured, state.decay, strict=True))
 
         def shrink(path: tuple, update: Array, leaf: Array) -> Array:
@@ -148,6 +155,7 @@ def _control(state: HoldState, j_squared: Float[Array, "controllers"], target: f
         state.mean_decay + share * (decay - state.mean_decay),
         state.mean_square_decay + share * (decay**2 - state.mean_square_decay),
         state.total_decay,
+        state.total_error,
         age,
         jnp.where(state.num_measurements > 0, next_interval, 1),
         jnp.where(state.num_measurements > 0, next_interval, 1),

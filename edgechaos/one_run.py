@@ -14,12 +14,13 @@ def train(
     """The history [epochs + 1] on the host; other numbers, seeds or lengths do not compile again.
 
     Args:
-      dataset: on the device, if it is used again.
+      dataset: on the host or the device.
       spec: static description.
-      seed: of initial weights and order of samples.
+      seed: of initial weights and order of samples, other ones than those of a sweep's member with this seed.
       hyperparameters: three numbers.
       num_epochs: >= 1.
     """
+    dataset = jax.device_put(dataset)
     keys = jax.random.split(jax.random.key(seed), 1)
     numbers = jax.tree.map(lambda number: jnp.full(1, number), hyperparameters)
     state, first = training.start_members(keys, numbers, dataset, spec)

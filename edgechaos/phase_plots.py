@@ -173,6 +173,8 @@ def diagram_path(
     """One way through the (J0/J, 1/J) plane, with its end."""
     j = np.sqrt(j_squared[np.isfinite(j_squared)])
     x = j0[: len(j)] / j
+    if not len(j):
+        return
     axes.plot(x, 1 / j, color=color, label=label, linewidth=1)
     axes.plot(x[-1], 1 / j[-1], "s", color=color, markeredgecolor="white", markersize=6)
 

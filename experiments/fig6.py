@@ -30,8 +30,7 @@ NUMBERS = {
 
 def main(config: dict[str, Any], directory: Path) -> None:
     """Data, sweep, comparison with Eq. 9."""
-    if 0.0 not in config["sweep"].get("weight_decay", ()):
-        raise UserError("sweep.weight_decay: must contain 0, which Eq. 9 is computed from")
+    require_zero(config, "which Eq. 9 is computed from")
     dataset = sweeps.prepare(config)
     num_samples = len(dataset.train_labels)
 
@@ -45,6 +44,12 @@ def main(config: dict[str, Any], directory: Path) -> None:
         print("lambda {weight_decay:<8g} J^2 {j_squared:.3f} +- {j_squared_deviation:.3f}".format(**row), end="   ")
         print("test accuracy {accuracy:.4f} +- {accuracy_deviation:.4f}".format(**row))
     common.report(directory / "fig6.png", title(config), predicted, measured, NUMBERS, runs=rows)
+
+
+def require_zero(config: dict[str, Any], reason: str) -> None:
+    """Raises a UserError unless one of the swept decays is 0."""
+    if 0.0 not in config["sweep"].get("weight_decay", ()):
+        raise UserError(f"sweep.weight_decay: must contain 0, {reason}")
 
 
 def ends(history: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,7 +80,7 @@ def compare(
         "best_weight_decay": np.array([best]),
         "least_of_the_best": np.array([least]),
         "largest_of_the_best": np.array([largest]),
-        "best_accuracy": accuracy[accuracy.mean(1).argmax()],
+        "best_accuracy": accuracy[decay == best].ravel(),
         "accuracy_without_decay": accuracy[0],
         "constant_d": constant_d,
     }
@@ -132,7 +137,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
     growth.set(title="(c) growth (dotted: Appendix C)", ylabel="$J^2$", ylim=(0, top))
     growth.legend()
     decay, j_squared, scores = ends(history)
-    if np.isfinite(scores).all():
+    if np.isfinite(scores).any():
         marks = {
             "ends at $J^2 = 1$": analysis.mean({"decay": analysis.weight_decay_that_ends_at(1.0, decay, j_squared)})[
                 "decay"

@@ -59,7 +59,8 @@ def main(config: dict[str, Any], directory: Path) -> None:
         draw(figure, arrays, found)
     for row in found[0].settings:
         print("eta {learning_rate:<7.4g} alpha {momentum:<4g} B {batch_size:<4g}".format(**row), end=" ")
-        print("{seconds_per_epoch:.3g} s per epoch, {epochs:.0f} epochs".format(**row))
+        print("{seconds_per_epoch:.3g} s per epoch".format(**row))
+    print(f"J^2 settles in about {found[0].relaxation_epochs} epochs of these")
     settings = found[0].settings
     common.report(directory / "guideline.png", title(config), predicted, measured, NUMBERS, settings=settings)
     decay = analysis.mean(measured)
@@ -84,11 +85,11 @@ def recommend(config: dict[str, Any], dataset: Dataset, seed: int) -> guideline.
 
 def verify(config: dict[str, Any], dataset: Dataset, seed: int, found: guideline.Recommendation) -> float:
     """J^2 at the end of a run with the recommended decay, over four relaxation times of the weights."""
-    num_epochs = int(found.settings[0]["epochs"])
+    num_epochs = found.relaxation_epochs
     spec = training.Spec(dataset.num_classes, config["batch_size"])
     numbers = training.Hyperparameters(config["learning_rate"], config["momentum"], found.weight_decay)
     history = one_run.train(dataset, spec, seed, numbers, num_epochs)
-    return float(np.asarray(history.j_squared)[-max(1, num_epochs // 20) :].mean())
+    return float(analysis.last_mean(np.asarray(history.j_squared)))
 
 
 def title(config: dict[str, Any]) -> str:

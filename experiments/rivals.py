@@ -8,7 +8,6 @@ validation split, are trained with like the others. The same command again resum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -64,14 +63,11 @@ class Choice(NamedTuple):
 
 def main(config: dict[str, Any], directory: Path) -> None:
     """Data, sweep, choices, table."""
-    if config["trials"]:
-        trials.require()
-        if distributed.name():
-            raise UserError(f"trials = {config['trials']}: one trial follows the other; give --config.trials='()'")
-    dataset = sweeps.prepare(config)
     if theories.is_asked(config):
-        run_theories(config, directory, dataset)
+        run_theories(config, directory, sweeps.prepare(config))
         return
+    check(config)
+    dataset = sweeps.prepare(config)
     num_samples = len(dataset.train_labels)
 
     def draw_first(figure: Figure, history: dict[str, np.ndarray]) -> None:
@@ -98,6 +94,23 @@ def main(config: dict[str, Any], directory: Path) -> None:
     common.report(directory / "rivals.png", title(config), predicted, measured, NUMBERS, rows=rows)
 
 
+def check(config: dict[str, Any]) -> None:
+    """What this comparison asks for beyond the ranges of the fields.
+
+    Raises:
+      UserError: several processes, another axis of the sweep, or trials without Optuna.
+    """
+    if distributed.name():
+        raise UserError("distributed: what is chosen is trained with after the sweep, by one process")
+    other = sorted(set(config["sweep"]) - {"weight_decay", "constraint"})
+    if other:
+        raise UserError(
+            f"sweep.{other[0]}: the ways differ in weight_decay and constraint (with learning_rate they are theories)"
+        )
+    if config["trials"]:
+        trials.require()
+
+
 def choices(config: dict[str, Any], history: dict[str, np.ndarray], dataset: Dataset, directory: Path) -> list[Choice]:
     """The decay that the first seed's hold ended with, and the best of each number of trials."""
     found = []
@@ -107,9 +120,11 @@ def choices(config: dict[str, Any], history: dict[str, np.ndarray], dataset: Dat
         course = analysis.weight_decay_course(
             history["decay"][held[0]], config["learning_rate"], config["momentum"], steps
         )
-        found.append(Choice(ITS_DECAY, rounded(course[-max(1, len(course) // 8) :].mean()), config["epochs"]))
+        decay = rounded(course[-max(1, len(course) // 8) :].mean())
+        if np.isfinite(decay):  # else the hold diverged
+            found.append(Choice(ITS_DECAY, decay, config["epochs"]))
     if config["trials"]:
-        split = jax.device_put(trials.validation_split(dataset, config["seed"]))
+        split = trials.validation_split(dataset, config["seed"])
         share = len(split.train_labels) / len(dataset.train_labels)
         decays, scores = trials.search(
             directory / "trials.npz",
@@ -142,8 +157,7 @@ def validation_accuracy(config: dict[str, Any], split: Dataset, weight_decay: fl
     )
     numbers = training.Hyperparameters(config["learning_rate"], config["momentum"], weight_decay)
     history = one_run.train(split, spec, config["seed"], numbers, config["epochs"])
-    accuracy = np.asarray(history.test_accuracy)[None]
-    return float(analysis.final_mean({"accuracy": accuracy, "epochs": np.array([config["epochs"]])}, "accuracy")[0])
+    return float(analysis.last_mean(np.asarray(history.test_accuracy)))
 
 
 def train_chosen(
@@ -205,15 +219,15 @@ def table(history: dict[str, np.ndarray], ways: list[Way]) -> list[dict[str, Any
 
 
 def compare(history: dict[str, np.ndarray], ways: list[Way]) -> dict[str, np.ndarray]:
-    """hold_at_edge against the best row and the cost of the grid."""
+    """hold_at_edge against the best row and the cost of the grid; NaN for what diverged, or is not among the ways."""
     accuracy = analysis.seeds_of(history, analysis.final_mean(history, "test_accuracy"))
     j_squared = analysis.seeds_of(history, analysis.final_mean(history, "j_squared"))
     means, num_seeds = accuracy.mean(1), accuracy.shape[1]
     grid = np.flatnonzero([way.kind == "grid" for way in ways])
     held = next((run for run, way in enumerate(ways) if way.name == HOLD), None)
-    if held is None or not len(grid):
+    if held is None or not np.isfinite(means[grid]).any():
         return {name: np.array([np.nan]) for name in NUMBERS}
-    fixed = next(run for run, way in enumerate(ways) if way.name.startswith(ITS_DECAY))
+    fixed = next((run for run, way in enumerate(ways) if way.name.startswith(ITS_DECAY)), None)
     best = int(np.nanargmax(means))
     variance = accuracy.var(1, ddof=1) / num_seeds if num_seeds > 1 else np.full(len(ways), np.nan)
     return {
@@ -222,7 +236,7 @@ def compare(history: dict[str, np.ndarray], ways: list[Way]) -> dict[str, np.nda
         "behind_best": np.array([(means[best] - means[held]) / np.sqrt(variance[best] + variance[held])]),
         "share_of_grid_cost": np.array([ways[held].epochs / sum(ways[run].epochs for run in grid)]),
         "held_j_squared": j_squared[held],
-        "fixed_j_squared": j_squared[fixed],
+        "fixed_j_squared": np.array([np.nan]) if fixed is None else j_squared[fixed],
     }
 
 
@@ -230,8 +244,8 @@ def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
     plural = "s" if config["num_seeds"] > 1 else ""
     numbers = "$\\eta$ {learning_rate:g}, $\\alpha$ {momentum:g}, B {batch_size}, {epochs} epochs".format(**config)
-    ways = len(sweep.combinations(config))
-    return f"{config['dataset']}: {ways} ways, {numbers}, {config['num_seeds']} seed{plural}"
+    ways = f"{len(sweep.combinations(config))} {'runs' if theories.is_asked(config) else 'ways and what they chose'}"
+    return f"{config['dataset']}: {ways}, {numbers}, {config['num_seeds']} seed{plural}"
 
 
 def draw(figure: Figure, history: dict[str, np.ndarray], ways: list[Way]) -> None:

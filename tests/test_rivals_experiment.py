@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from configs import rivals as configs
+from edgechaos.errors import UserError
 from edgechaos.files import read_npz
 from edgechaos.training import CONSTRAINTS
+from experiments import rivals
 from tests import processes
 
 
@@ -21,6 +23,36 @@ def test_paper_has_the_grid_eq_9_and_every_constraint():
     sweep = configs.get_config().sweep
     assert sweep.weight_decay[:8] == configs.GRID
     assert set(sweep.constraint) == CONSTRAINTS.keys()
+    ways = rivals.ways_of(
+        {"constant_d": 10.96, "epochs": 501},
+        {
+            "constraint": np.array(sweep.constraint),
+            "weight_decay": np.array(sweep.weight_decay),
+            "seed": np.zeros(len(sweep.constraint)),
+        },
+        60_000,
+    )
+    assert [way.kind for way in ways] == ["grid"] * 8 + ["rule"] * 5
+    assert ways[8].name.startswith(rivals.EQ_9)
+
+
+def test_other_axes_and_several_processes_are_refused(monkeypatch):
+    with pytest.raises(UserError, match=r"sweep\.epochs: the ways differ in weight_decay and constraint"):
+        rivals.check({"sweep": {"epochs": (1, 2)}, "trials": ()})
+    monkeypatch.setattr("edgechaos.distributed.name", lambda: "process 0 of 2")
+    with pytest.raises(UserError, match="distributed: what is chosen is trained with after the sweep"):
+        rivals.check({"sweep": {"weight_decay": (0.0,)}, "trials": ()})
+
+
+def test_what_diverged_is_neither_best_nor_an_error():
+    """Of three decays the first diverged; so did the hold, which chose nothing."""
+    course = np.array([np.nan, 0.8, 0.7, np.nan])[:, None] * np.ones((4, 3))
+    history = {"test_accuracy": course, "j_squared": course, "epochs": np.full(4, 2), "seed": np.zeros(4, int)}
+    ways = [rivals.Way(name, "grid", 2) for name in "abc"] + [rivals.Way(rivals.HOLD, "rule", 2)]
+    found = rivals.compare(history, ways)
+    assert found["best_of_grid"][0] == 0.8
+    assert np.isnan(found["final_accuracy"][0])
+    assert np.isnan(found["fixed_j_squared"][0])
 
 
 def test_rows_have_the_numbers_of_the_history(finished):
@@ -36,7 +68,7 @@ def test_rows_have_the_numbers_of_the_history(finished):
     last = history["test_accuracy"][chosen, -3:].mean(1)
     assert held["accuracy"] == pytest.approx(last.mean(), rel=1e-6)
     assert held["accuracy_deviation"] == pytest.approx(last.std(ddof=1), rel=1e-5)
-    assert summary["measured"]["share_of_grid_cost"] == pytest.approx(1 / 9)
+    assert summary["measured"]["share_of_grid_cost"] == pytest.approx(1 / 8)
 
 
 def test_choices_are_those_of_the_first_seed(finished):
