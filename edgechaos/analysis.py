@@ -120,11 +120,14 @@ def epoch_at(j_squared: Float[np.ndarray, "epochs"], target: float) -> float:
     return float(after - 1 + (target - before) / (j_squared[after] - before))
 
 
+def known_mean(values: Float[np.ndarray, "members"]) -> float:
+    """Mean over the members for which a number exists; NaN if there is none."""
+    return float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
+
+
 def mean(measured: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Means over the members for which a number exists."""
-    return {
-        name: float(np.nanmean(values)) if np.isfinite(values).any() else np.nan for name, values in measured.items()
-    }
+    """`known_mean` of each of several numbers."""
+    return {name: known_mean(values) for name, values in measured.items()}
 
 
 def spread(measured: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -58,8 +58,8 @@ def compare(history: dict[str, np.ndarray], measured: dict[str, np.ndarray]) -> 
 
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
-    number, plural = len(sweep.combinations(config)), "s" if config["num_seeds"] > 1 else ""
-    return f"{config['dataset']}, {config['activation']}: {number} runs, {config['num_seeds']} seed{plural}"
+    number = len(sweep.combinations(config))
+    return f"{config['dataset']}, {config['activation']}: {number} runs, {common.seeds(config)}"
 
 
 def draw(figure: Figure, history: dict[str, np.ndarray], inset: bool) -> None:

@@ -120,6 +120,11 @@ def _connect() -> None:
         raise UserError("coordinator, num_processes, process_index: are of use with --distributed only")
 
 
+def seeds(config: Mapping[str, Any]) -> str:
+    """How many, in words."""
+    return f"{config['num_seeds']} seed{'s' if config['num_seeds'] > 1 else ''}"
+
+
 def report(
     figure: Path,
     title: str,

@@ -168,10 +168,9 @@ def compare(config: dict[str, Any], arrays: dict[str, np.ndarray], decays: dict[
 
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
-    plural = "s" if config["num_seeds"] > 1 else ""
     numbers = f"Adam, $\\eta$ {config['learning_rate']:g}, B {config['batch_size']}, {config['epochs']} epochs"
     size = f"{config['depth']} hidden layers of {config['width']}"
-    return f"{Path(config['dataset']).name}: {size}, {numbers}, {config['num_seeds']} seed{plural}"
+    return f"{Path(config['dataset']).name}: {size}, {numbers}, {common.seeds(config)}"
 
 
 def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:

@@ -174,11 +174,10 @@ def compare(config: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[dict
 
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
-    plural = "s" if config["num_seeds"] > 1 else ""
     moved = "" if config["num_neurons"] == 10_000 else " (the paper: 10,000)"
     return (
         f"{config['activation']}, N = {config['num_neurons']:,}{moved}, {config['num_iterations']} iterations, "
-        f"{config['num_columns']} x {config['num_rows']} cells, {config['num_seeds']} seed{plural}"
+        f"{config['num_columns']} x {config['num_rows']} cells, {common.seeds(config)}"
     )
 
 

@@ -63,10 +63,9 @@ def title(config: dict[str, Any]) -> str:
     scale = ec.scale_factor(config["learning_rate"], config["momentum"], config["batch_size"])
     ratio = scale / ec.scale_factor(0.02, 0.5, 32)
     moved = "" if np.isclose(ratio, 1) else f", {ratio:g} x the paper's scale factor"
-    plural = "s" if config["num_seeds"] > 1 else ""
     numbers = (
         f"$\\eta$ {config['learning_rate']:g}, $\\alpha$ {config['momentum']:g}, B {config['batch_size']}, "
-        f"$\\lambda$ {config['weight_decay']:g}, {config['epochs']} epochs, {config['num_seeds']} seed{plural}"
+        f"$\\lambda$ {config['weight_decay']:g}, {config['epochs']} epochs, {common.seeds(config)}"
     )
     return f"{config['dataset']}, {config['activation']}: {numbers}{moved}"
 

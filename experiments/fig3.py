@@ -92,11 +92,11 @@ def run_by_run(history: dict[str, np.ndarray], measured: dict[str, np.ndarray]) 
 
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
-    number, plural = len(sweep.combinations(config)), "s" if config["num_seeds"] > 1 else ""
+    number = len(sweep.combinations(config))
     epochs = config["sweep"].get("epochs", (config["epochs"],))
     length = f"{min(epochs)} to {max(epochs)}" if len(set(epochs)) > 1 else f"{epochs[0]}"
     runs_of = f"{number} runs of {length} epochs"
-    return f"{config['dataset']}, {config['activation']}: {runs_of}, {config['num_seeds']} seed{plural}"
+    return f"{config['dataset']}, {config['activation']}: {runs_of}, {common.seeds(config)}"
 
 
 def draw(figure: Figure, history: dict[str, np.ndarray], measured: dict[str, np.ndarray]) -> None:

@@ -84,7 +84,7 @@ def compare(
         "accuracy_without_decay": accuracy[0],
         "constant_d": constant_d,
     }
-    eq_9 = float(ec.weight_decay_at_edge(analysis.mean({"constant_d": constant_d})["constant_d"], num_samples))
+    eq_9 = float(ec.weight_decay_at_edge(analysis.known_mean(constant_d), num_samples))
     predicted = {"weight_decay_at_edge": eq_9, "best_weight_decay": eq_9, "constant_d": config["constant_d"] or np.nan}
     return {name: predicted.get(name, np.nan) for name in NUMBERS}, numbers
 
@@ -107,9 +107,9 @@ def run_by_run(history: dict[str, np.ndarray]) -> list[dict[str, float]]:
 
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
-    number, plural = len(sweep.combinations(config)), "s" if config["num_seeds"] > 1 else ""
+    number = len(sweep.combinations(config))
     numbers = f"$\\eta$ {config['learning_rate']:g}, $\\alpha$ {config['momentum']:g}, B {config['batch_size']}"
-    runs_of = f"{number} decays, {config['num_seeds']} seed{plural}"
+    runs_of = f"{number} decays, {common.seeds(config)}"
     return f"{config['dataset']}: {numbers}, {config['epochs']} epochs, {runs_of}"
 
 
@@ -118,7 +118,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
     paths, accuracy, growth = figure.subplots(1, 3)
     num_seeds = len(np.unique(history["seed"]))
     shown = three_runs(history)
-    constant_d = analysis.mean({"constant_d": constant_without_decay(history, num_samples)})["constant_d"]
+    constant_d = analysis.known_mean(constant_without_decay(history, num_samples))
     for index, run in enumerate(shown):
         members = slice(run * num_seeds, (run + 1) * num_seeds)
         if not np.isfinite(history["j_squared"][members]).any():
@@ -139,9 +139,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
     decay, j_squared, scores = ends(history)
     if np.isfinite(scores).any():
         marks = {
-            "ends at $J^2 = 1$": analysis.mean({"decay": analysis.weight_decay_that_ends_at(1.0, decay, j_squared)})[
-                "decay"
-            ],
+            "ends at $J^2 = 1$": analysis.known_mean(analysis.weight_decay_that_ends_at(1.0, decay, j_squared)),
             "Eq. 9": float(ec.weight_decay_at_edge(constant_d, num_samples)),
         }
         plotting.scores(accuracy, decay, scores, marks)

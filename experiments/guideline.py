@@ -94,9 +94,8 @@ def verify(config: dict[str, Any], dataset: Dataset, seed: int, found: guideline
 
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
-    plural = "s" if config["num_seeds"] > 1 else ""
     numbers = "$\\eta$ {learning_rate:g}, $\\alpha$ {momentum:g}, B {batch_size}".format(**config)
-    return f"{Path(config['dataset']).name}: probe at {numbers}, {config['num_seeds']} seed{plural}"
+    return f"{Path(config['dataset']).name}: probe at {numbers}, {common.seeds(config)}"
 
 
 def draw(figure: Figure, arrays: dict[str, np.ndarray], found: list[guideline.Recommendation]) -> None:

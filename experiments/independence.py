@@ -60,9 +60,8 @@ def ends(history: dict[str, np.ndarray], chosen: np.ndarray) -> tuple[np.ndarray
 
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
-    plural = "s" if config["num_seeds"] > 1 else ""
     runs_of = f"{len(sweep.combinations(config))} runs of equal rescaled length"
-    return f"{config['dataset']}, {config['activation']}: {runs_of}, {config['num_seeds']} seed{plural}"
+    return f"{config['dataset']}, {config['activation']}: {runs_of}, {common.seeds(config)}"
 
 
 def draw(figure: Figure, history: dict[str, np.ndarray]) -> None:

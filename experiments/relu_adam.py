@@ -49,7 +49,7 @@ def main(config: dict[str, Any], directory: Path) -> None:
     for row in rows:
         print("lambda {weight_decay:<8g} J^2 {j_squared:.3f} +- {j_squared_deviation:.3f}".format(**row), end="   ")
         print("test accuracy {accuracy:.4f} +- {accuracy_deviation:.4f}".format(**row))
-    at_edge = analysis.mean({"": measured["weight_decay_at_edge"]})[""]
+    at_edge = analysis.known_mean(measured["weight_decay_at_edge"])
     predicted = dict.fromkeys(NUMBERS, np.nan) | {"best_weight_decay": at_edge}
     common.report(directory / "relu_adam.png", title(config), predicted, measured, NUMBERS, runs=rows)
 
@@ -93,9 +93,8 @@ def compare(history: dict[str, np.ndarray], activation: str) -> dict[str, np.nda
 
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
-    plural = "s" if config["num_seeds"] > 1 else ""
     numbers = f"$\\eta$ {config['learning_rate']:g}, B {config['batch_size']}, {config['epochs']} epochs"
-    runs_of = f"{len(config['sweep']['weight_decay'])} decays, {config['num_seeds']} seed{plural}"
+    runs_of = f"{len(config['sweep']['weight_decay'])} decays, {common.seeds(config)}"
     return f"{config['dataset']}, {config['activation']}, {config['optimizer']}: {numbers}, {runs_of}"
 
 
@@ -124,7 +123,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], background: dict[str, n
     place.legend()
     decay, _, scores = fig6.ends(history)
     if np.isfinite(scores).any():
-        at_edge = analysis.mean({"": compare(history, activation)["weight_decay_at_edge"]})[""]
+        at_edge = analysis.known_mean(compare(history, activation)["weight_decay_at_edge"])
         plotting.scores(accuracy, decay, scores, {"ends at $\\chi = 1$": at_edge})
     accuracy.set(title="(b) at the end", xlabel="$\\lambda$", ylabel="test accuracy")
 

@@ -242,10 +242,9 @@ def compare(history: dict[str, np.ndarray], ways: list[Way]) -> dict[str, np.nda
 
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
-    plural = "s" if config["num_seeds"] > 1 else ""
     numbers = "$\\eta$ {learning_rate:g}, $\\alpha$ {momentum:g}, B {batch_size}, {epochs} epochs".format(**config)
     ways = f"{len(sweep.combinations(config))} {'runs' if theories.is_asked(config) else 'ways and what they chose'}"
-    return f"{config['dataset']}: {ways}, {numbers}, {config['num_seeds']} seed{plural}"
+    return f"{config['dataset']}: {ways}, {numbers}, {common.seeds(config)}"
 
 
 def draw(figure: Figure, history: dict[str, np.ndarray], ways: list[Way]) -> None:
