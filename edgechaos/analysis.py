@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Num, Shaped
 
 from edgechaos import scaling
 
@@ -120,7 +120,7 @@ def epoch_at(j_squared: Float[np.ndarray, "epochs"], target: float) -> float:
     return float(after - 1 + (target - before) / (j_squared[after] - before))
 
 
-def known_mean(values: Float[np.ndarray, "members"]) -> float:
+def known_mean(values: Num[np.ndarray, "members"]) -> float:
     """Mean over the members for which a number exists; NaN if there is none."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
 
