@@ -86,6 +86,7 @@ def rows(axes: Axes, names: Sequence[str], values: Float[np.ndarray, "rows seeds
     error = deviation(values)
     axes.errorbar(values.mean(1), places, xerr=error, fmt="o", color=TEST, markersize=5)
     axes.set_yticks(places, names)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.invert_yaxis()
 
 

@@ -36,6 +36,7 @@ NUMBERS = {
     "held_j_squared": "J^2 at the end of hold_at_edge",
     "fixed_j_squared": "J^2 at the end of runs with the fixed decay that a hold ended with; target: 1 +- 0.05",
 }
+_SIZE = (11, 4.5)  # of the figure, inches
 HOLD, ITS_DECAY, EQ_9 = "hold at edge", "decay of the hold", "Eq. 9"
 
 
@@ -73,7 +74,7 @@ def main(config: dict[str, Any], directory: Path) -> None:
     def draw_first(figure: Figure, history: dict[str, np.ndarray]) -> None:
         draw(figure, history, ways_of(config, history, num_samples))
 
-    history = sweeps.train("rivals", (9, 4.5), title(config), config, directory, dataset, draw_first)
+    history = sweeps.train("rivals", _SIZE, title(config), config, directory, dataset, draw_first)
     ways = ways_of(config, history, num_samples)
     for choice in choices(config, history, dataset, directory):
         later = train_chosen(config, choice.weight_decay, dataset, directory)
@@ -81,7 +82,7 @@ def main(config: dict[str, Any], directory: Path) -> None:
         named = f"{choice.name}, $\\lambda$ = {choice.weight_decay:g}"
         ways.append(Way(named, "chosen", choice.epochs + config["epochs"]))
     paths = [directory / f"rivals{suffix}" for suffix in (".png", ".pdf")]
-    with plotting.figure(9, 4.5, title(config), *paths) as figure:
+    with plotting.figure(*_SIZE, title(config), *paths) as figure:
         draw(figure, history, ways)
     rows = table(history, ways)
     for row in rows:
@@ -248,18 +249,18 @@ def title(config: dict[str, Any]) -> str:
 
 
 def draw(figure: Figure, history: dict[str, np.ndarray], ways: list[Way]) -> None:
-    """Test accuracy of each way, and the courses of J^2."""
-    scores, growth = figure.subplots(1, 2)
-    accuracy = analysis.seeds_of(history, analysis.final_mean(history, "test_accuracy"))
-    plotting.rows(scores, [way.name for way in ways], accuracy)
-    scores.set(title="(a) at the end", xlabel="test accuracy")
+    """Test accuracy and loss of each way, and the courses of J^2."""
+    scores, losses, growth = figure.subplots(1, 3, width_ratios=(1, 1, 1.3))
+    for axes, quantity, names in ((scores, "accuracy", [way.name for way in ways]), (losses, "loss", [""] * len(ways))):
+        plotting.rows(axes, names, analysis.seeds_of(history, analysis.final_mean(history, f"test_{quantity}")))
+        axes.set(title=f"({'a' if axes is scores else 'b'}) at the end", xlabel=f"test {quantity}")
     courses = history["j_squared"].reshape(len(ways), -1, history["j_squared"].shape[1])
     without_decay = analysis.seeds_of(history, history["weight_decay"])[:, 0] == 0
     shown = [run for run, way in enumerate(ways) if without_decay[run] or way.name.startswith(ITS_DECAY)]
     for number, run in enumerate(shown):
         plotting.course(growth, courses[run], plotting.color_of(number), ways[run].name)
     growth.axhline(1, color=plotting.EDGE, linewidth=1, label="edge of chaos")
-    growth.set(title="(b) growth", ylabel="$J^2$", ylim=(0, 3))
+    growth.set(title="(c) growth", ylabel="$J^2$", ylim=(0, 3))
     growth.legend()
 
 
