@@ -194,7 +194,7 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
         ratio = np.linspace(*_ratios(arrays, row), 61, dtype=np.float32)
         phase_plots.edge(paths, ratio, np.asarray(ec.edge_of_chaos(ratio, activation)))
         paths.set_title("paths without decay")
-        paths.legend(loc="lower right")
+        paths.legend(loc="center right")
 
 
 def _ratios(arrays: dict[str, np.ndarray], row: int) -> tuple[float, float]:
