@@ -31,6 +31,7 @@ NUMBERS = {
     "j0_over_j_without_decay": "J0/J at the end for lambda = 0",
     "chi_without_decay": "chi at the end for lambda = 0",
 }
+_LEAST_CHI = 1e-6  # that is drawn
 _RATIOS, _INVERSE = (-5.0, 1.0, 61), (2.0, 40)  # the axes of the diagram: from, to, cells; to, cells
 
 
@@ -113,13 +114,14 @@ def draw(figure: Figure, history: dict[str, np.ndarray], background: dict[str, n
             continue
         label = f"$\\lambda$ = {decays[run]:g}"
         phase_plots.diagram_path(paths, history["j0"][members][0], history["j_squared"][members][0], color, label)
-        plotting.course(place, chi[members], color, label)
+        plotting.course(place, np.log10(np.maximum(chi[members], _LEAST_CHI)), color, label)
     ratio = history["j0"] / np.sqrt(history["j_squared"])
     paths.set_xlim(np.nanmin(ratio, initial=_RATIOS[0]), np.nanmax(ratio, initial=_RATIOS[1]))
+    paths.set_ylim(top=np.nanmax(1.05 / np.sqrt(history["j_squared"]), initial=_INVERSE[0]))
     paths.set_title("(a) paths in the diagram")
-    paths.legend(loc="upper left")
-    place.axhline(1, color=plotting.EDGE, linestyle="--", linewidth=1, label="edge of chaos")
-    place.set(title="(c) place relative to the edge", ylabel="$\\chi$", yscale="log")
+    paths.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
+    place.axhline(0, color=plotting.EDGE, linestyle="--", linewidth=1, label="edge of chaos")
+    place.set(title="(c) place relative to the edge", ylabel="$\\log_{10} \\chi$")
     place.legend()
     decay, _, scores = fig6.ends(history)
     if np.isfinite(scores).any():

@@ -172,6 +172,28 @@ def test_quoted_timings_are_those_recorded(name):
         assert row in notes, row
 
 
+def rows_of_rivals():
+    """The table of ways to choose weight decay."""
+    for row in json.loads((ROOT / "results" / "rivals" / "summary.json").read_text())["rows"]:
+        name = row["name"].replace("lambda =", "λ =")
+        accuracy = f"{row['accuracy']:.4f} ± {row['accuracy_deviation']:.4f}"
+        yield f"| {name} | {accuracy} | {row['loss']:.3f} | {row['j_squared']:.2f} | {row['cost']:,.0f} |"
+
+
+def rows_of_deep():
+    """The table of deep networks."""
+    for row in json.loads((ROOT / "results" / "deep" / "summary.json").read_text())["rows"]:
+        accuracy = f"{row['accuracy']:.4f} ± {row['accuracy_deviation']:.4f}"
+        layers = ", ".join(f"{value:.2f}" for value in row["j_squared"])
+        yield f"| {row['activation']} | {row['way']} | {accuracy} | {row['loss']:.3f} | {layers} | {row['cost']:,.0f} |"
+
+
+@pytest.mark.parametrize("rows", [rows_of_rivals, rows_of_deep])
+def test_quoted_comparisons_are_those_recorded(rows):
+    for row in rows():
+        assert row in README, row
+
+
 def test_committed_summary_follows_from_the_committed_history():
     folder = ROOT / "results" / "fig2"
     summary = json.loads((folder / "summary.json").read_text())
