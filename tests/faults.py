@@ -6,9 +6,9 @@ After each fault the run is finished by the same command. Its arrays must have t
 command must refuse in a sentence; anything else counts as a failure, and is shown.
 """
 
+import argparse
 import dataclasses
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -20,19 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import tqdm
-from absl import app, flags
 
 from edgechaos import runs
 from edgechaos.files import atomic_write
 from tests.processes import ROOT, command, wait_for
 
-_KILLS = flags.DEFINE_integer("kills", 20, "moments of each experiment at which it is killed, and so on", lower_bound=1)
-_SUBJECTS = flags.DEFINE_list("subjects", [], "experiments, default: all")
-_OUTPUT = flags.DEFINE_string("output", "docs/RELIABILITY.md", "file to write")
-
 SAME, REFUSED = "same bits", "refused in a sentence"
 _TIMINGS = {"seconds"}  # what differs between any two runs
-_LARGEST_FILE = 20_000  # bytes, of the disk that is full
+_LARGEST_FILE = 20  # kB, of the disk that is full
 _CLOCK = """
 import random, time
 _time, _random = time.time, random.Random(0)
@@ -88,9 +83,9 @@ class Bench:
     expected: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
 
-    def start(self, workdir: Path, **options: object) -> subprocess.Popen:
-        """A run in a process of its own."""
-        line = command(self.subject.name, workdir, *self.subject.arguments)
+    def start(self, workdir: Path, *before: str, **options: object) -> subprocess.Popen:
+        """A run in a process of its own, with `before` in front of its command line."""
+        line = [*before, *command(self.subject.name, workdir, *self.subject.arguments)]
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
         return subprocess.Popen(line, cwd=ROOT, text=True, **pipes, **options)  # type: ignore[call-overload]
 
@@ -102,9 +97,9 @@ class Bench:
         """Seconds from the start, at some time during a run."""
         return float(self.rng.uniform(0.3, 1.05 * self.seconds))
 
-    def end(self, workdir: Path, **options: object) -> str:
+    def end(self, workdir: Path, *before: str, **options: object) -> str:
         """What the same command makes of a work directory: SAME, REFUSED, or what is wrong."""
-        return self.judge(self.start(workdir, **options), workdir)
+        return self.judge(self.start(workdir, *before, **options), workdir)
 
     def judge(self, process: subprocess.Popen, workdir: Path) -> str:
         """The outcome of a run, once it has ended."""
@@ -176,14 +171,9 @@ def interrupted(bench: Bench) -> str:
 
 def disk_full(bench: Bench) -> str:
     """Every file ends at 20 kB, then there is room again."""
-
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGEST_FILE, _LARGEST_FILE))
-
     workdir = bench.fresh()
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": ""}
-    outcome = bench.end(workdir, preexec_fn=limit, env=environment)
+    outcome = bench.end(workdir, "bash", "-c", f'ulimit -f {_LARGEST_FILE}; exec "$@"', "-", env=environment)
     return outcome if outcome not in (SAME, REFUSED) else bench.end(workdir)
 
 
@@ -317,21 +307,24 @@ def table(found: dict[str, dict[str, Counter]]) -> str:
     return "\n".join(lines) + "\n" + ("\n" + "\n".join(failures) + "\n" if failures else "")
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Command line."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"unexpected argument '{arguments[1]}'; flags begin with --")
     names = [subject.name for subject in SUBJECTS]
-    unknown = set(_SUBJECTS.value) - set(names)
-    if unknown:
-        raise app.UsageError(f"subjects: there is no {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    chosen = [subject for subject in SUBJECTS if not _SUBJECTS.value or subject.name in _SUBJECTS.value]
-    found = {subject.name: try_all(subject, _KILLS.value) for subject in chosen}
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20, help="moments at which each is killed (default %(default)s)")
+    parser.add_argument("--subjects", default=",".join(names), help="comma-separated, of %(default)s")
+    parser.add_argument("--output", type=Path, default=Path("docs/RELIABILITY.md"), help="file (default %(default)s)")
+    arguments = parser.parse_args()
+    wanted = arguments.subjects.split(",")
+    if set(wanted) - set(names) or arguments.kills < 1:
+        parser.error(f"--subjects takes names of {', '.join(names)}, --kills a number from 1 on")
+    chosen = [subject for subject in SUBJECTS if subject.name in wanted]
+    found = {subject.name: try_all(subject, arguments.kills) for subject in chosen}
     machine = {"processor": runs.processor(), "cores": os.cpu_count(), "revision": runs.revision()}
-    text = HEAD.format(kills=_KILLS.value, subjects=len(chosen), **machine) + table(found)
-    atomic_write(Path(_OUTPUT.value), lambda file: file.write(text.encode()))
+    text = HEAD.format(kills=arguments.kills, subjects=len(chosen), **machine) + table(found)
+    atomic_write(arguments.output, lambda file: file.write(text.encode()))
     print(text)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

@@ -10,7 +10,11 @@ def bench(tmp_path_factory):
     return faults.undisturbed(subject, tmp_path_factory.mktemp("faults"), seed=1)
 
 
-@pytest.mark.parametrize("fault", faults.FAULTS, ids=lambda fault: fault.__name__)
+# a full disk, two runs and locks are tested in test_fig2 and test_files, too; all of them in the slow form
+SHORT = [faults.killed, faults.interrupted, faults.file_damaged, faults.nowhere_to_write]
+
+
+@pytest.mark.parametrize("fault", SHORT, ids=lambda fault: fault.__name__)
 def test_a_fault_costs_no_bit(bench, fault):
     assert fault(bench) in faults.FAULTS[fault]
 
