@@ -8,6 +8,7 @@ command must refuse in a sentence; anything else counts as a failure, and is sho
 
 import argparse
 import dataclasses
+import math
 import os
 import shutil
 import signal
@@ -257,14 +258,15 @@ FAULTS: dict[Callable[[Bench], str], set[str]] = {
     clock_jumps: {SAME},
     programs_damaged: {SAME},
 }
-_AT_RANDOM = (killed, interrupted, file_damaged)  # as often as --kills says, the others once
+# how often, times --kills; the others once
+_AT_RANDOM: dict[Callable[[Bench], str], float] = {killed: 1.0, interrupted: 0.5, file_damaged: 0.5}
 
 
 def try_all(subject: Subject, kills: int, seed: int = 0) -> dict[str, Counter]:
     """How often each fault had which outcome."""
     with tempfile.TemporaryDirectory() as folder:
         bench = undisturbed(subject, Path(folder), seed)
-        trials = [fault for fault in FAULTS for _ in range(kills if fault in _AT_RANDOM else 1)]
+        trials = [fault for fault in FAULTS for _ in range(math.ceil(kills * _AT_RANDOM.get(fault, 0.0)) or 1)]
         found: dict[str, Counter] = {fault.__name__: Counter() for fault in FAULTS}
         for fault in tqdm.tqdm(trials, desc=subject.name, unit="fault", dynamic_ncols=True):
             outcome = fault(bench)
@@ -319,11 +321,17 @@ def main() -> None:
     if set(wanted) - set(names) or arguments.kills < 1:
         parser.error(f"--subjects takes names of {', '.join(names)}, --kills a number from 1 on")
     chosen = [subject for subject in SUBJECTS if subject.name in wanted]
-    found = {subject.name: try_all(subject, arguments.kills) for subject in chosen}
     machine = {"processor": runs.processor(), "cores": os.cpu_count(), "revision": runs.revision()}
-    text = HEAD.format(kills=arguments.kills, subjects=len(chosen), **machine) + table(found)
-    atomic_write(arguments.output, lambda file: file.write(text.encode()))
-    print(text)
+    found: dict[str, dict[str, Counter]] = {}
+    for subject in chosen:
+        found[subject.name] = try_all(subject, arguments.kills)
+        _write(arguments.output, HEAD.format(kills=arguments.kills, subjects=len(found), **machine) + table(found))
+    print(arguments.output.read_text())
+
+
+def _write(path: Path, text: str) -> None:
+    """A text file, whole or not at all."""
+    atomic_write(path, lambda file: file.write(text.encode()))
 
 
 if __name__ == "__main__":
