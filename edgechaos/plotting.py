@@ -107,8 +107,9 @@ def powers(
         line = np.array([learning_rate.min(), learning_rate.max()])
         for (name, power), style in zip(exponents.items(), ("-", ":"), strict=True):
             axes.plot(line, middle[1] * (line / middle[0]) ** power, style, color=PREDICTION, linewidth=1, label=name)
-    axes.set(xlabel="$\\eta$", xscale="log", yscale="log", xlim=(learning_rate.min() / 1.3, 1.3 * learning_rate.max()))
-    if known.any():
+    axes.set(xlabel="$\\eta$", xscale="log", xlim=(learning_rate.min() / 1.3, 1.3 * learning_rate.max()))
+    if any(np.size(line.get_xdata()) for line in axes.lines):
+        axes.set_yscale("log")  # an axis without a value has no logarithmic ticks
         axes.legend()
 
 

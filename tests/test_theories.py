@@ -1,5 +1,8 @@
+import io
+
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from configs import rivals as configs
 from edgechaos import analysis
@@ -54,6 +57,15 @@ def test_both_lengths_are_in_the_sweep_and_the_largest_rate_is_in_both():
     assert set(history["epochs"][chosen["rescaled"]]) == {40, 80, 160, 320}
     both = history["learning_rate"][chosen["epochs"] & chosen["rescaled"]]
     assert set(both) == {0.08}
+
+
+def test_a_sweep_that_has_only_begun_can_be_drawn():
+    history = history_of(0.0, 1.0)
+    for name in ("j_squared", "test_accuracy", "test_loss"):
+        history[name][:, 1:] = np.nan
+    figure = Figure()
+    theories.draw(figure, history, 60_000)
+    figure.savefig(io.BytesIO(), format="png")
 
 
 def test_power_law_of_noise_has_an_error_that_holds():
