@@ -82,6 +82,8 @@ def main(config: dict[str, Any], directory: Path) -> None:
         arrays |= simulation(config, directory, arrays["j0_over_j"], arrays["inverse_j"])
         arrays |= exponents(config)
         files.write_npz(path, arrays)
+    for part in directory.glob("diagram-*.npz"):
+        part.unlink()  # all of it is in diagram.npz
     arrays = files.read_npz(path)
     predicted, measured = compare(config, arrays)
     meaning = {name: NUMBERS[name.partition("_at_")[0]] for name in predicted}

@@ -23,7 +23,8 @@ import numpy as np
 import tqdm
 
 from edgechaos import runs
-from edgechaos.files import atomic_write
+from edgechaos.errors import UserError
+from edgechaos.files import atomic_write, read_npz
 from tests.processes import ROOT, command, wait_for
 
 SAME, REFUSED = "same bits", "refused in a sentence"
@@ -111,7 +112,10 @@ class Bench:
             return REFUSED
         if process.returncode != 0:
             return f"status {process.returncode}: {messages.strip()[-200:]}"
-        found = _read(workdir)
+        try:
+            found = _read(workdir)
+        except UserError as error:
+            return f"not noticed: {error}"
         names = self.expected.keys() ^ found.keys()
         names |= {name for name, values in self.expected.items() if not _is_bitwise(found.get(name), values)}
         return f"other bits in {', '.join(sorted(names))}" if names else SAME
@@ -122,8 +126,8 @@ def _read(workdir: Path) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for path in sorted(workdir.rglob("*.npz")):
         if not path.is_relative_to(workdir / "parts"):
-            with np.load(path) as arrays:
-                found |= {f"{path.relative_to(workdir)}: {name}": values for name, values in arrays.items()}
+            arrays = read_npz(path)
+            found |= {f"{path.relative_to(workdir)}: {name}": values for name, values in arrays.items()}
     return {name: values for name, values in found.items() if name.rpartition(" ")[2] not in _TIMINGS}
 
 
