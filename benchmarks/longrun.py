@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.common import options, record
 from configs import fig2
-from edgechaos import analysis, config, data, loop, runs, training
+from edgechaos import config, data, fits, loop, runs, training
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _SETTLED = 0.3  # of the run, after which memory is looked at
@@ -60,7 +60,7 @@ def main() -> None:
     thread.join()
     times, held, files = np.array(samples).T
     late = times > _SETTLED * times[-1]
-    line = analysis.fit_line(times[late] * arguments.epochs / seconds, held[late])
+    line = fits.fit_line(times[late] * arguments.epochs / seconds, held[late])
     rows = {
         "epochs": float(arguments.epochs),
         "memory at the end, MiB": held[-1] / 2**20,

@@ -22,8 +22,9 @@ from flax import struct
 from jaxtyping import Float
 
 from edgechaos import one_run, scaling, training
-from edgechaos.analysis import fit_line, weight_decay_course
+from edgechaos.courses import weight_decay_course
 from edgechaos.dataset import Dataset
+from edgechaos.fits import fit_line
 
 PROBE_EPOCHS, HOLD_EPOCHS = 5, 20
 _SKIPPED = 1  # the first epoch is quicker than those after it
@@ -99,19 +100,19 @@ def fit_relaxation(clock: Float[np.ndarray, "epochs"], held: Float[np.ndarray, "
     return Relaxation(line.intercept, line.slope, line.intercept_error)
 
 
-def steady_state(clock: Float[np.ndarray, "epochs"], held: Float[np.ndarray, "epochs"]) -> tuple[float, float]:
-    """lambda* and its error: the end of the relaxation, or the mean of the last quarter where the decay falls.
+def steady_state(clock: Float[np.ndarray, "epochs"], held: Float[np.ndarray, "epochs"]) -> tuple[float, float, bool]:
+    """lambda*, its error, and whether the decay falls: the end of the relaxation, or else the mean of the last quarter.
 
     Relaxation raises it; where it falls, quick early learning comes to an end, which is no matter of the clock s.
     """
     fit = fit_relaxation(clock, held)
     last = held[-(len(held) // 4) :]
     if fit.amplitude >= 0:
-        return float(last.mean()), float(np.hypot(last.std(ddof=1) / len(last) ** 0.5, np.ptp(last) / 2))
+        return float(last.mean()), float(np.hypot(last.std(ddof=1) / len(last) ** 0.5, np.ptp(last) / 2)), True
     earlier = 3 * len(clock) // 4
     fewer = fit_relaxation(clock[:earlier], held[:earlier])
     drift = min(abs(fit.weight_decay - fewer.weight_decay), 0.2 * fit.weight_decay)
-    return fit.weight_decay, float(np.hypot(fit.standard_error, drift))
+    return fit.weight_decay, float(np.hypot(fit.standard_error, drift)), False
 
 
 def recommend(
@@ -165,7 +166,7 @@ def recommend(
         raise ValueError(
             f"learning_rate = {learning_rate:g}: J^2 does not grow at J = 1, so that nothing needs to be held"
         )
-    decay, spread = steady_state(clock, course)
+    decay, spread, is_falling = steady_state(clock, course)
     report(f"held at the edge, eta {rate:.3g}: lambda = {decay:.3g} +- {spread:.1g} after {HOLD_EPOCHS} epochs")
     relaxation = 4 / (float(scaling.relaxation_rate(scale, num_samples, decay)) / 2)
     return Recommendation(
@@ -174,7 +175,7 @@ def recommend(
         open_loop,
         decay,
         spread,
-        fit_relaxation(clock, course).amplitude >= 0,
+        is_falling,
         largest,
         PROBE_EPOCHS + searched + HOLD_EPOCHS,
         np.asarray(probe.j_squared),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, plotting, sweep
+from edgechaos import analysis, courses, plotting, sweep
 from experiments import common, sweeps
 
 NUMBERS = {
@@ -44,15 +44,15 @@ def run(name: str, config: dict[str, Any], directory: Path, inset: bool = False)
 
 def compare(history: dict[str, np.ndarray], measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS` for each seed."""
-    verdicts = analysis.verdicts(history, measured["slope_a"])
-    losses = analysis.seeds_of(history, measured["least_test_loss"])
+    verdicts = courses.verdicts(history, measured["slope_a"])
+    losses = courses.seeds_of(history, measured["least_test_loss"])
     return {
-        **analysis.collapse(history),
+        **courses.collapse(history),
         "constant_d": np.array([float(verdict.constant_d) for verdict in verdicts]),
         "largest_deviation": np.array([float(np.abs(verdict.deviation).max()) for verdict in verdicts]),
         "least_test_loss": losses.mean(0),
         "test_loss_spread": (losses.max(0) - losses.min(0)) / losses.mean(0),
-        "j_squared_at_optimal_epoch": analysis.seeds_of(history, measured["j_squared_at_optimal_epoch"]).mean(0),
+        "j_squared_at_optimal_epoch": courses.seeds_of(history, measured["j_squared_at_optimal_epoch"]).mean(0),
     }
 
 
@@ -69,7 +69,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], inset: bool) -> None:
     if inset:
         ordered = growth.inset_axes((0.1, 0.56, 0.36, 0.38))  # the courses leave this corner free
         panels.append((ordered, "j_squared"))
-    times = analysis.rescaled_epochs(history)
+    times = courses.rescaled_epochs(history)
     num_seeds = len(np.unique(history["seed"]))
     for run in range(len(times) // num_seeds):
         members = slice(run * num_seeds, (run + 1) * num_seeds)

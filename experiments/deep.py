@@ -14,8 +14,8 @@ import tqdm
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, data, files, phase_plots, plotting
 from edgechaos import config as config_fields
+from edgechaos import courses, data, files, phase_plots, plotting
 from edgechaos.dataset import Dataset
 from experiments import common, mlp, trials
 
@@ -90,7 +90,7 @@ def searched(config: dict[str, Any], dataset: Dataset, activation: str, director
     key = jax.random.key(config["seed"])
 
     def accuracy(decay: float) -> float:
-        return float(analysis.last_mean(np.asarray(mlp.train(key, decay, split, spec).test_accuracy)))
+        return float(courses.last_mean(np.asarray(mlp.train(key, decay, split, spec).test_accuracy)))
 
     path = directory / f"trials-{activation}.npz"
     decays, scores = trials.search(path, config["num_trials"], config["seed"], accuracy, _BOUNDS)
@@ -126,8 +126,8 @@ def cost_of(config: dict[str, Any], way: str) -> float:
 
 def table(config: dict[str, Any], arrays: dict[str, np.ndarray], decays: dict[str, float]) -> list[dict[str, Any]]:
     """One row for each activation and way."""
-    accuracy, loss = analysis.last_mean(arrays["test_accuracy"]), analysis.last_mean(arrays["test_loss"])
-    j_squared = analysis.last_mean(np.moveaxis(arrays["j_squared"], -1, -2)).mean(2)
+    accuracy, loss = courses.last_mean(arrays["test_accuracy"]), courses.last_mean(arrays["test_loss"])
+    j_squared = courses.last_mean(np.moveaxis(arrays["j_squared"], -1, -2)).mean(2)
     ddof = 1 if accuracy.shape[2] > 1 else 0
     return [
         {
@@ -147,8 +147,8 @@ def table(config: dict[str, Any], arrays: dict[str, np.ndarray], decays: dict[st
 
 def compare(config: dict[str, Any], arrays: dict[str, np.ndarray], decays: dict[str, float]) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS`, over the seeds where there are several."""
-    accuracy = analysis.last_mean(arrays["test_accuracy"])
-    held_layers = analysis.last_mean(np.moveaxis(arrays["j_squared"], -1, -2))[:, WAYS.index(HELD)].mean(-1)
+    accuracy = courses.last_mean(arrays["test_accuracy"])
+    held_layers = courses.last_mean(np.moveaxis(arrays["j_squared"], -1, -2))[:, WAYS.index(HELD)].mean(-1)
     numbers: dict[str, np.ndarray] = {}
     for one, (activation, edge) in enumerate(mlp.EDGES.items()):
         free, held, other = (accuracy[one, WAYS.index(way)] for way in (FREE, HELD, SEARCHED))
@@ -176,7 +176,7 @@ def title(config: dict[str, Any]) -> str:
 def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
     """A row of three panels for each activation."""
     panels = figure.subplots(len(mlp.EDGES), 3, squeeze=False)
-    accuracy = analysis.last_mean(arrays["test_accuracy"])
+    accuracy = courses.last_mean(arrays["test_accuracy"])
     for row, (axes, (activation, edge)) in enumerate(zip(panels, mlp.EDGES.items(), strict=True)):
         scores, growth, paths = axes
         plotting.rows(scores, WAYS, accuracy[row])

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, plotting, record, sweep
+from edgechaos import analysis, courses, plotting, record, sweep
 from edgechaos import config as config_fields
 from experiments import common, sweeps
 
@@ -54,16 +54,16 @@ def compare(
     config: dict[str, Any], history: dict[str, np.ndarray], measured: dict[str, np.ndarray]
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """What the paper says, and what each seed measured, under the same names."""
-    verdicts = analysis.verdicts(history, measured["slope_a"])
+    verdicts = courses.verdicts(history, measured["slope_a"])
     constant_d = config["constant_d"] or np.nan
     numbers = {
         "constant_d": [verdict.constant_d for verdict in verdicts],
         "constant_d_standard_error": [verdict.standard_error for verdict in verdicts],
         "share_that_follows": [verdict.follows.mean() for verdict in verdicts],
         "largest_deviation": [np.nanmax(np.abs(verdict.deviation)) for verdict in verdicts],
-        "slope_a": analysis.seeds_of(history, measured["slope_a"])[0],
+        "slope_a": courses.seeds_of(history, measured["slope_a"])[0],
     }
-    first = constant_d * analysis.scale_factors(history)[0]
+    first = constant_d * courses.scale_factors(history)[0]
     predicted = {"constant_d": constant_d, "share_that_follows": 1.0, "largest_deviation": 0.0, "slope_a": first}
     return {name: predicted.get(name, np.nan) for name in NUMBERS}, {
         name: np.array(values, float) for name, values in numbers.items()
@@ -72,12 +72,12 @@ def compare(
 
 def run_by_run(history: dict[str, np.ndarray], measured: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """One row per run: hyperparameters, slope and deviation as means over the seeds, verdict."""
-    verdicts = analysis.verdicts(history, measured["slope_a"])
+    verdicts = courses.verdicts(history, measured["slope_a"])
     deviation = np.mean([verdict.deviation for verdict in verdicts], axis=0)
     follows = np.all([verdict.follows for verdict in verdicts], axis=0)
     names = ("learning_rate", "momentum", "batch_size")
-    columns = {name: analysis.seeds_of(history, history[name])[:, 0].tolist() for name in names}
-    slopes = analysis.seeds_of(history, measured["slope_a"])
+    columns = {name: courses.seeds_of(history, history[name])[:, 0].tolist() for name in names}
+    slopes = courses.seeds_of(history, measured["slope_a"])
     return [
         {
             **{name: columns[name][run] for name in names},
@@ -108,17 +108,17 @@ def draw(figure: Figure, history: dict[str, np.ndarray], measured: dict[str, np.
         history["j_squared"][:num_seeds],
         analysis.mean({name: values[:num_seeds] for name, values in measured.items()}),
     )
-    slopes = analysis.seeds_of(history, measured["slope_a"])
-    scales = analysis.seeds_of(history, analysis.scale_factors(history))[:, 0]
+    slopes = courses.seeds_of(history, measured["slope_a"])
+    scales = courses.seeds_of(history, courses.scale_factors(history))[:, 0]
     if not np.isfinite(slopes).any():
         return
-    constants = np.array([verdict.constant_d for verdict in analysis.verdicts(history, measured["slope_a"])])
+    constants = np.array([verdict.constant_d for verdict in courses.verdicts(history, measured["slope_a"])])
     constant_d = constants[np.isfinite(constants)].mean()  # some seeds may not have begun
     for column, (name, (label, enters)) in enumerate(PANELS.items(), 1):
         chosen = varied(history, name)
         above = figure.add_subplot(grid[0, column])
         below = figure.add_subplot(grid[1, column], sharex=above)
-        x = enters(analysis.seeds_of(history, history[name])[chosen, 0])
+        x = enters(courses.seeds_of(history, history[name])[chosen, 0])
         order = np.argsort(x)
         plotting.scaling(above, below, x[order], slopes[chosen][order], constant_d * scales[chosen][order])
         above.set_title(f"({'bcd'[column - 1]}) slope against {label}")
@@ -140,7 +140,7 @@ def draw_growth(axes: Axes, j_squared: np.ndarray, numbers: dict[str, float]) ->
 
 def varied(history: dict[str, np.ndarray], name: str) -> np.ndarray:
     """The runs that differ in `name` alone: those with the most frequent values of the two others."""
-    others = [analysis.seeds_of(history, history[other])[:, 0] for other in PANELS if other != name]
+    others = [courses.seeds_of(history, history[other])[:, 0] for other in PANELS if other != name]
     pairs, inverse, counts = np.unique(np.stack(others), axis=1, return_inverse=True, return_counts=True)
     del pairs
     return np.flatnonzero(inverse == counts.argmax())

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, phase_plots, plotting, record, sweep
+from edgechaos import analysis, courses, fits, phase_plots, plotting, record, sweep
 from edgechaos import config as config_fields
 from edgechaos.errors import UserError
 from experiments import common, sweeps
@@ -54,17 +54,17 @@ def require_zero(config: dict[str, Any], reason: str) -> None:
 
 def ends(history: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weight decay [run], and J^2 and test accuracy at the end [run, seed], in rising order of the decay."""
-    decay = analysis.seeds_of(history, history["weight_decay"])[:, 0]
+    decay = courses.seeds_of(history, history["weight_decay"])[:, 0]
     order = np.argsort(decay)
     j_squared, accuracy = (
-        analysis.seeds_of(history, analysis.final_mean(history, name))[order] for name in ("j_squared", "test_accuracy")
+        courses.seeds_of(history, courses.final_mean(history, name))[order] for name in ("j_squared", "test_accuracy")
     )
     return decay[order], j_squared, accuracy
 
 
 def constant_without_decay(history: dict[str, np.ndarray], num_samples: int) -> np.ndarray:
     """D of Eq. 5 [seed], of the runs without decay."""
-    return analysis.measure(analysis.members_of(history, history["weight_decay"] == 0), num_samples)["constant_d"]
+    return analysis.measure(courses.members_of(history, history["weight_decay"] == 0), num_samples)["constant_d"]
 
 
 def compare(
@@ -73,20 +73,26 @@ def compare(
     """Eq. 9, and what was measured; an accuracy's peak is one number for all seeds."""
     decay, j_squared, accuracy = ends(history)
     constant_d = constant_without_decay(history, num_samples)
-    best, least, largest = analysis.best_of(decay, accuracy)
-    at_edge = analysis.weight_decay_that_ends_at(1.0, decay, j_squared)
     numbers = {
-        "weight_decay_at_edge": at_edge,
-        "best_weight_decay": np.array([best]),
-        "least_of_the_best": np.array([least]),
-        "largest_of_the_best": np.array([largest]),
-        "best_accuracy": accuracy[decay == best].ravel(),
-        "accuracy_without_decay": accuracy[0],
+        "weight_decay_at_edge": fits.weight_decay_that_ends_at(1.0, decay, j_squared),
+        **best(decay, accuracy),
         "constant_d": constant_d,
     }
     eq_9 = float(ec.weight_decay_at_edge(analysis.known_mean(constant_d), num_samples))
     predicted = {"weight_decay_at_edge": eq_9, "best_weight_decay": eq_9, "constant_d": config["constant_d"] or np.nan}
     return {name: predicted.get(name, np.nan) for name in NUMBERS}, numbers
+
+
+def best(decay: np.ndarray, accuracy: np.ndarray) -> dict[str, np.ndarray]:
+    """The decay of best accuracy with the range of its equals, and the accuracy [seed] with it and without decay."""
+    value, least, largest = fits.best_of(decay, accuracy)
+    return {
+        "best_weight_decay": np.array([value]),
+        "least_of_the_best": np.array([least]),
+        "largest_of_the_best": np.array([largest]),
+        "best_accuracy": accuracy[decay == value].ravel(),
+        "accuracy_without_decay": accuracy[0],
+    }
 
 
 def run_by_run(history: dict[str, np.ndarray]) -> list[dict[str, float]]:
@@ -127,7 +133,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
         color = (plotting.TRAIN, plotting.MARK, plotting.TEST)[index]
         phase_plots.diagram_path(paths, history["j0"][members][0], history["j_squared"][members][0], color, label)
         plotting.course(growth, history["j_squared"][members], color, label)
-        course = analysis.closed_form(history, run * num_seeds, constant_d, num_samples)
+        course = courses.closed_form(history, run * num_seeds, constant_d, num_samples)
         growth.plot(np.arange(len(course)), course, ":", color=color, linewidth=1)
     paths.axhline(1, color=plotting.EDGE, linestyle="--", linewidth=1, label="edge of chaos")
     paths.set(title="(a) paths", xlabel="$J_0/J$", ylabel="$1/J$", xlim=(-1, 1), xticks=(-1, 0, 1))
@@ -139,7 +145,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
     decay, j_squared, scores = ends(history)
     if np.isfinite(scores).any():
         marks = {
-            "ends at $J^2 = 1$": analysis.known_mean(analysis.weight_decay_that_ends_at(1.0, decay, j_squared)),
+            "ends at $J^2 = 1$": analysis.known_mean(fits.weight_decay_that_ends_at(1.0, decay, j_squared)),
             "Eq. 9": float(ec.weight_decay_at_edge(constant_d, num_samples)),
         }
         plotting.scores(accuracy, decay, scores, marks)
@@ -148,8 +154,8 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
 
 def three_runs(history: dict[str, np.ndarray]) -> list[int]:
     """Runs without decay, with the one that ends nearest to the edge, and with a larger one."""
-    decay = analysis.seeds_of(history, history["weight_decay"])[:, 0]
-    end = analysis.seeds_of(history, analysis.final_mean(history, "j_squared")).mean(1)
+    decay = courses.seeds_of(history, history["weight_decay"])[:, 0]
+    end = courses.seeds_of(history, courses.final_mean(history, "j_squared")).mean(1)
     order = np.argsort(decay)
     nearest = int(np.nan_to_num(np.abs(end - 1), nan=np.inf).argmin())
     return list(dict.fromkeys([int(order[0]), nearest, int(order[-2])]))

@@ -12,7 +12,7 @@ import numpy as np
 from absl import flags
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, data, files, guideline, one_run, plotting, training
+from edgechaos import analysis, courses, data, files, guideline, one_run, plotting, training
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
 from edgechaos.errors import UserError
@@ -89,7 +89,7 @@ def verify(config: dict[str, Any], dataset: Dataset, seed: int, found: guideline
     spec = training.Spec(dataset.num_classes, config["batch_size"])
     numbers = training.Hyperparameters(config["learning_rate"], config["momentum"], found.weight_decay)
     history = one_run.train(dataset, spec, seed, numbers, num_epochs)
-    return float(analysis.last_mean(np.asarray(history.j_squared)))
+    return float(courses.last_mean(np.asarray(history.j_squared)))
 
 
 def title(config: dict[str, Any]) -> str:

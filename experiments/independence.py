@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, plotting, record, sweep
 from edgechaos import config as config_fields
+from edgechaos import courses, fits, plotting, record, sweep
 from experiments import common, sweeps
 
 FIELDS = config_fields.TRAINING_FIELDS
@@ -47,15 +47,15 @@ def by_setting(history: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     settings, first = np.unique(columns, axis=0, return_index=True)
     settings = settings[np.argsort(first)]  # as the config has them
     return settings, np.array(
-        [analysis.weight_decay_that_ends_at(1.0, *ends(history, (columns == setting).all(1))) for setting in settings]
+        [fits.weight_decay_that_ends_at(1.0, *ends(history, (columns == setting).all(1))) for setting in settings]
     )
 
 
 def ends(history: dict[str, np.ndarray], chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Decay [run] and J^2 at the end [run, seed] of some members."""
-    some = analysis.members_of(history, chosen)
-    last = analysis.final_mean(some, "j_squared")
-    return analysis.seeds_of(some, some["weight_decay"])[:, 0], analysis.seeds_of(some, last)
+    some = courses.members_of(history, chosen)
+    last = courses.final_mean(some, "j_squared")
+    return courses.seeds_of(some, some["weight_decay"])[:, 0], courses.seeds_of(some, last)
 
 
 def title(config: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, phase_plots, plotting, record
+from edgechaos import analysis, courses, fits, phase_plots, plotting, record
 from edgechaos import config as config_fields
 from experiments import common, diagram, fig6, sweeps
 
@@ -75,18 +75,13 @@ def chi_of(history: dict[str, np.ndarray], activation: str) -> np.ndarray:
 def compare(history: dict[str, np.ndarray], activation: str) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS`."""
     decay, _, accuracy = fig6.ends(history)
-    courses = {"chi": chi_of(history, activation), "ratio": history["j0"] / np.sqrt(history["j_squared"])}
-    courses |= {"epochs": history["epochs"]}
-    order = np.argsort(analysis.seeds_of(history, history["weight_decay"])[:, 0])
-    chi, ratio = (analysis.seeds_of(history, analysis.final_mean(courses, name))[order] for name in ("chi", "ratio"))
-    best, least, largest = analysis.best_of(decay, accuracy)
+    places = {"chi": chi_of(history, activation), "ratio": history["j0"] / np.sqrt(history["j_squared"])}
+    places |= {"epochs": history["epochs"]}
+    order = np.argsort(courses.seeds_of(history, history["weight_decay"])[:, 0])
+    chi, ratio = (courses.seeds_of(history, courses.final_mean(places, name))[order] for name in ("chi", "ratio"))
     return {
-        "weight_decay_at_edge": analysis.weight_decay_that_ends_at(1.0, decay, chi),
-        "best_weight_decay": np.array([best]),
-        "least_of_the_best": np.array([least]),
-        "largest_of_the_best": np.array([largest]),
-        "best_accuracy": accuracy[decay == best].ravel(),
-        "accuracy_without_decay": accuracy[0],
+        "weight_decay_at_edge": fits.weight_decay_that_ends_at(1.0, decay, chi),
+        **fig6.best(decay, accuracy),
         "j0_over_j_without_decay": ratio[0],
         "chi_without_decay": chi[0],
     }
@@ -105,7 +100,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], background: dict[str, n
     phase_plots.phase_map(paths, **background)
     num_seeds = len(np.unique(history["seed"]))
     chi = chi_of(history, activation)
-    decays = analysis.seeds_of(history, history["weight_decay"])[:, 0]
+    decays = courses.seeds_of(history, history["weight_decay"])[:, 0]
     order = np.argsort(decays)
     shown = [order[0], order[len(order) // 2], order[-1]]
     for color, run in zip((plotting.TRAIN, plotting.MARK, plotting.TEST), dict.fromkeys(shown), strict=False):

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, distributed, loop, one_run, plotting, record, sweep, training
 from edgechaos import config as config_fields
+from edgechaos import courses, distributed, loop, one_run, plotting, record, sweep, training
 from edgechaos.dataset import Dataset
 from edgechaos.errors import UserError
 from experiments import common, sweeps, theories, trials
@@ -118,7 +118,7 @@ def choices(config: dict[str, Any], history: dict[str, np.ndarray], dataset: Dat
     held = np.flatnonzero((history["constraint"] == "hold_at_edge") & (history["seed"] == config["seed"]))
     if len(held):
         steps = -(-len(dataset.train_labels) // config["batch_size"])
-        course = analysis.weight_decay_course(
+        course = courses.weight_decay_course(
             history["decay"][held[0]], config["learning_rate"], config["momentum"], steps
         )
         decay = rounded(course[-max(1, len(course) // 8) :].mean())
@@ -126,7 +126,6 @@ def choices(config: dict[str, Any], history: dict[str, np.ndarray], dataset: Dat
             found.append(Choice(ITS_DECAY, decay, config["epochs"]))
     if config["trials"]:
         split = trials.validation_split(dataset, config["seed"])
-        share = len(split.train_labels) / len(dataset.train_labels)
         decays, scores = trials.search(
             directory / "trials.npz",
             config["trials"][-1],
@@ -134,7 +133,7 @@ def choices(config: dict[str, Any], history: dict[str, np.ndarray], dataset: Dat
             lambda decay: validation_accuracy(config, split, decay),
         )
         found += [
-            Choice(f"Optuna, {number} trials", rounded(decay), number * share * config["epochs"])
+            Choice(f"Optuna, {number} trials", rounded(decay), number * trials.KEPT * config["epochs"])
             for number, decay in trials.best_after(config["trials"], decays, scores)
         ]
     return found
@@ -158,7 +157,7 @@ def validation_accuracy(config: dict[str, Any], split: Dataset, weight_decay: fl
     )
     numbers = training.Hyperparameters(config["learning_rate"], config["momentum"], weight_decay)
     history = one_run.train(split, spec, config["seed"], numbers, config["epochs"])
-    return float(analysis.last_mean(np.asarray(history.test_accuracy)))
+    return float(courses.last_mean(np.asarray(history.test_accuracy)))
 
 
 def train_chosen(
@@ -185,7 +184,7 @@ def run_theories(config: dict[str, Any], directory: Path, dataset: Dataset) -> N
 
 def ways_of(config: dict[str, Any], history: dict[str, np.ndarray], num_samples: int) -> list[Way]:
     """The ways of the sweep's runs; a fixed decay within 1 % of Eq. 9's is that."""
-    constraints, decays = (analysis.seeds_of(history, history[name])[:, 0] for name in ("constraint", "weight_decay"))
+    constraints, decays = (courses.seeds_of(history, history[name])[:, 0] for name in ("constraint", "weight_decay"))
     eq_9 = config["constant_d"] / (4 * num_samples)
     ways = []
     for constraint, decay in zip(constraints, decays, strict=True):
@@ -200,8 +199,8 @@ def ways_of(config: dict[str, Any], history: dict[str, np.ndarray], num_samples:
 
 def table(history: dict[str, np.ndarray], ways: list[Way]) -> list[dict[str, Any]]:
     """One row per way: mean and standard deviation over the seeds, and the epochs of computing behind one result."""
-    finals = {name: analysis.seeds_of(history, analysis.final_mean(history, name)) for name in record.METRICS}
-    best = analysis.seeds_of(history, np.nanmax(history["test_accuracy"], axis=1, initial=0))
+    finals = {name: courses.seeds_of(history, courses.final_mean(history, name)) for name in record.METRICS}
+    best = courses.seeds_of(history, np.nanmax(history["test_accuracy"], axis=1, initial=0))
     ddof = 1 if best.shape[1] > 1 else 0
     return [
         {
@@ -221,8 +220,8 @@ def table(history: dict[str, np.ndarray], ways: list[Way]) -> list[dict[str, Any
 
 def compare(history: dict[str, np.ndarray], ways: list[Way]) -> dict[str, np.ndarray]:
     """hold_at_edge against the best row and the cost of the grid; NaN for what diverged, or is not among the ways."""
-    accuracy = analysis.seeds_of(history, analysis.final_mean(history, "test_accuracy"))
-    j_squared = analysis.seeds_of(history, analysis.final_mean(history, "j_squared"))
+    accuracy = courses.seeds_of(history, courses.final_mean(history, "test_accuracy"))
+    j_squared = courses.seeds_of(history, courses.final_mean(history, "j_squared"))
     means, num_seeds = accuracy.mean(1), accuracy.shape[1]
     grid = np.flatnonzero([way.kind == "grid" for way in ways])
     held = next((run for run, way in enumerate(ways) if way.name == HOLD), None)
@@ -252,13 +251,13 @@ def draw(figure: Figure, history: dict[str, np.ndarray], ways: list[Way]) -> Non
     """Test accuracy and loss of each way, and the courses of J^2."""
     scores, losses, growth = figure.subplots(1, 3, width_ratios=(1, 1, 1.3))
     for axes, quantity, names in ((scores, "accuracy", [way.name for way in ways]), (losses, "loss", [""] * len(ways))):
-        plotting.rows(axes, names, analysis.seeds_of(history, analysis.final_mean(history, f"test_{quantity}")))
+        plotting.rows(axes, names, courses.seeds_of(history, courses.final_mean(history, f"test_{quantity}")))
         axes.set(title=f"({'a' if axes is scores else 'b'}) at the end", xlabel=f"test {quantity}")
-    courses = history["j_squared"].reshape(len(ways), -1, history["j_squared"].shape[1])
-    without_decay = analysis.seeds_of(history, history["weight_decay"])[:, 0] == 0
+    j_squared = history["j_squared"].reshape(len(ways), -1, history["j_squared"].shape[1])
+    without_decay = courses.seeds_of(history, history["weight_decay"])[:, 0] == 0
     shown = [run for run, way in enumerate(ways) if without_decay[run] or way.name.startswith(ITS_DECAY)]
     for number, run in enumerate(shown):
-        plotting.course(growth, courses[run], plotting.color_of(number), ways[run].name)
+        plotting.course(growth, j_squared[run], plotting.color_of(number), ways[run].name)
     growth.axhline(1, color=plotting.EDGE, linewidth=1, label="edge of chaos")
     growth.set(title="(c) growth", ylabel="$J^2$", ylim=(0, 3))
     growth.legend()

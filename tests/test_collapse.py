@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from configs import fig4, fig5
-from edgechaos import analysis
+from edgechaos import courses
 from edgechaos.files import read_npz
 from tests import processes
 
@@ -26,7 +26,7 @@ def line(time):
 
 
 def test_one_course_collapses():
-    spread = analysis.collapse(history([1, 2, 4], [100, 50, 25], [line] * 3))
+    spread = courses.collapse(history([1, 2, 4], [100, 50, 25], [line] * 3))
     np.testing.assert_allclose(spread["spread_in_order"], 0, atol=1e-12)
     np.testing.assert_allclose(spread["spread_beyond"], 0, atol=1e-12)
     assert np.isnan(spread["epoch_apart"]).all()
@@ -37,7 +37,7 @@ def test_spread_and_where_it_begins():
         edge = 0.75 / 0.0137
         return np.where(time < edge, line(time), 1 + 0.5 * 0.0137 * (time - edge))
 
-    spread = analysis.collapse(history([1, 1], [120, 120], [line, bent]))
+    spread = courses.collapse(history([1, 1], [120, 120], [line, bent]))
     assert spread["spread_in_order"] == pytest.approx(0, abs=0.01)
     gap = 0.5 * 0.0137 * (120 - 0.75 / 0.0137)
     expected = gap / (line(120) - gap / 2)

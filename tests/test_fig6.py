@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs import fig6
-from edgechaos import analysis
+from edgechaos import courses, fits
 from edgechaos.files import read_npz
 from tests import processes
 
@@ -20,8 +20,8 @@ def test_weight_decay_at_the_edge_is_interpolated_in_the_logarithms():
     decay = np.array([0.0, 1e-5, 1e-4, 1e-3])
     stars = np.array([8e-5, 9e-5])
     j_squared = np.concatenate([np.full((1, 2), 4.0), np.sqrt(stars / decay[1:, None])])
-    np.testing.assert_allclose(analysis.weight_decay_that_ends_at(1.0, decay, j_squared), stars)
-    assert np.isnan(analysis.weight_decay_that_ends_at(100.0, decay, j_squared)).all()
+    np.testing.assert_allclose(fits.weight_decay_that_ends_at(1.0, decay, j_squared), stars)
+    assert np.isnan(fits.weight_decay_that_ends_at(100.0, decay, j_squared)).all()
 
 
 def test_best_score_and_those_within_its_error():
@@ -29,14 +29,14 @@ def test_best_score_and_those_within_its_error():
     noise = np.array([-0.01, 0.0, 0.01])
     scores = np.array([0.5, 0.895, 0.9, 0.85])[:, None] + noise
     # standard error of a difference: 0.01 sqrt(2 / 3) = 0.008
-    assert analysis.best_of(values, scores) == (2.0, 1.0, 2.0)
-    assert analysis.best_of(values, scores[:, 1:2]) == (2.0, 2.0, 2.0)
+    assert fits.best_of(values, scores) == (2.0, 1.0, 2.0)
+    assert fits.best_of(values, scores[:, 1:2]) == (2.0, 2.0, 2.0)
 
 
 def test_closed_form_solves_the_balance_of_appendix_c():
     columns = {"learning_rate": 0.02, "momentum": 0.5, "batch_size": 32, "weight_decay": 9e-5}
     history = {name: np.array([value]) for name, value in columns.items()} | {"j_squared": np.full((1, 2001), 0.25)}
-    course = analysis.closed_form(history, 0, 10.96, 60_000)
+    course = courses.closed_form(history, 0, 10.96, 60_000)
     assert course[0] == pytest.approx(0.25)
     assert course[-1] == pytest.approx(10.96 / (4 * 60_000 * 9e-5), rel=1e-4)
     slope = course[1] - course[0]

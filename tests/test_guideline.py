@@ -30,7 +30,8 @@ def test_relaxation_is_found_in_noise():
 
 def test_a_falling_decay_is_taken_from_its_last_quarter():
     clock = np.linspace(0, 1, 20)
-    value, error = guideline.steady_state(clock, 1e-3 + 3e-3 * np.exp(-8 * clock))
+    value, error, is_falling = guideline.steady_state(clock, 1e-3 + 3e-3 * np.exp(-8 * clock))
+    assert is_falling
     assert value == pytest.approx(1e-3, rel=0.02)
     assert error < 1e-4
 

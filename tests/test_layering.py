@@ -32,7 +32,7 @@ LAYERS = [
     ["data", "rivals", "weights", "measured"],
     ["hold"],
     ["held"],
-    ["checkpoints", "training", "analysis", "plotting"],
+    ["checkpoints", "training", "analysis", "courses", "fits", "plotting"],
     ["phase_plots"],
     ["config", "report", "monitor", "one_run"],
     ["guideline", "runs", "record"],

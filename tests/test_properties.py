@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import edgechaos as ec
 from configs import fig6
-from edgechaos import analysis, config, files, hold, idx, own_data, weights
+from edgechaos import config, files, fits, hold, idx, own_data, weights
 from edgechaos.errors import UserError
 
 settings.register_profile(
@@ -82,7 +82,7 @@ def test_a_line_is_fitted_as_it_is(slope, intercept, entries):
     found = ec.fit_slope(line, entries - 1)
     assert float(found.slope) == pytest.approx(slope, abs=1e-5 * size + 1e-6)
     assert float(found.intercept) == pytest.approx(intercept, abs=1e-5 * size + 1e-6)
-    on_host = analysis.fit_line(np.arange(float(entries)), line)
+    on_host = fits.fit_line(np.arange(float(entries)), line)
     assert on_host.slope == pytest.approx(slope, abs=1e-9 * size + 1e-9)
 
 
@@ -91,7 +91,7 @@ def test_a_power_law_is_fitted_whatever_the_units(power, factor, x):
     x = np.array(x)
     if np.ptp(np.log(x)) < 1e-3:
         return
-    found, error = analysis.power_law(x, factor * x**power)
+    found, error = fits.power_law(x, factor * x**power)
     assert found == pytest.approx(power, abs=1e-6)
     assert error < 1e-6
 

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from configs import rivals as configs
-from edgechaos import analysis
+from edgechaos import fits
 from experiments import theories
 
 EPOCHS = 40
@@ -71,11 +71,11 @@ def test_a_sweep_that_has_only_begun_can_be_drawn():
 def test_power_law_of_noise_has_an_error_that_holds():
     rng = np.random.default_rng(0)
     x = np.geomspace(1, 16, 8)
-    found = [analysis.power_law(x, x**-0.5 * np.exp(0.1 * rng.normal(size=8))) for _ in range(300)]
+    found = [fits.power_law(x, x**-0.5 * np.exp(0.1 * rng.normal(size=8))) for _ in range(300)]
     pulls = [(exponent + 0.5) / error for exponent, error in found]
     assert np.mean(pulls) == pytest.approx(0, abs=0.25)
     assert np.std(pulls) == pytest.approx(1.2, abs=0.3)  # Student's t of 6 degrees of freedom has 1.22
 
 
 def test_power_law_needs_three_points():
-    assert np.isnan(analysis.power_law(np.array([1.0, 2.0]), np.array([1.0, 2.0]))).all()
+    assert np.isnan(fits.power_law(np.array([1.0, 2.0]), np.array([1.0, 2.0]))).all()

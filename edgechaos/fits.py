@@ -1,0 +1,87 @@
+"""Fits over the runs of a sweep: lines, power laws, the decay that ends at the edge, and the best value."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+
+class Line(NamedTuple):
+    """y = intercept + slope x by least squares, with standard errors."""
+
+    slope: float
+    intercept: float
+    slope_error: float
+    intercept_error: float
+
+
+def fit_line(x: Float[np.ndarray, "points"], y: Float[np.ndarray, "points"]) -> Line:
+    """Fits a line to three points or more.
+
+    >>> fit_line(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 5.0])).slope
+    2.0
+    """
+    middle, height = x.mean(), y.mean()
+    spread = (x - middle) @ (x - middle)
+    slope = (x - middle) @ (y - height) / spread
+    residual = y - height - slope * (x - middle)
+    variance = residual @ residual / max(1, len(x) - 2)
+    intercept_variance = variance * (1 / len(x) + middle**2 / spread)
+    return Line(*map(float, (slope, height - slope * middle, np.sqrt(variance / spread), np.sqrt(intercept_variance))))
+
+
+def power_law(x: Float[np.ndarray, "points"], y: Float[np.ndarray, "points"]) -> tuple[float, float]:
+    """Exponent p of y ~ x^p by least squares in the logarithms, and its standard error; NaN points are left out.
+
+    >>> exponent, error = power_law(np.array([1.0, 2.0, 4.0]), np.array([3.0, 12.0, 48.0]))
+    >>> round(exponent, 6)
+    2.0
+    """
+    known = np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)
+    if known.sum() < 3:
+        return np.nan, np.nan
+    line = fit_line(np.log(x[known]), np.log(y[known]))
+    return line.slope, line.slope_error
+
+
+def weight_decay_that_ends_at(
+    target: float, weight_decay: Float[np.ndarray, "runs"], j_squared: Float[np.ndarray, "runs seeds"]
+) -> Float[np.ndarray, "seeds"]:
+    """lambda at which J^2 ends at `target`, interpolated in ln(lambda) and ln(J^2) for each seed.
+
+    Args:
+      target: J^2 > 0.
+      weight_decay: rising; 0 is left out.
+      j_squared: at the end; NaN of a run that diverged is left out.
+
+    Returns:
+      NaN where `target` lies outside what was measured.
+    """
+    result = []
+    for ends in j_squared.T:
+        known = (weight_decay > 0) & np.isfinite(ends)
+        if not known.any():
+            result.append(np.nan)
+            continue
+        logarithm, course = np.log(weight_decay[known]), np.log(ends[known])
+        order = np.argsort(course)
+        inside = course.min() <= np.log(target) <= course.max()
+        result.append(np.exp(np.interp(np.log(target), course[order], logarithm[order])) if inside else np.nan)
+    return np.array(result)
+
+
+def best_of(values: Float[np.ndarray, "runs"], scores: Float[np.ndarray, "runs seeds"]) -> tuple[float, float, float]:
+    """The value of the best mean score, and the range of those whose mean is within one standard error of it.
+
+    The standard error is that of the difference of two means over the seeds; with one seed the range is the best alone.
+    Runs of which a member diverged do not count.
+    """
+    mean, num_seeds = scores.mean(1), scores.shape[1]
+    if not np.isfinite(mean).any():
+        return np.nan, np.nan, np.nan
+    best = int(np.nanargmax(mean))
+    if num_seeds == 1:
+        return float(values[best]), float(values[best]), float(values[best])
+    variance = scores.var(1, ddof=1) / num_seeds
+    near = values[mean[best] - mean <= np.sqrt(variance + variance[best])]
+    return float(values[best]), float(near.min()), float(near.max())
