@@ -48,8 +48,9 @@ def time_of(calls: Mapping[int, Callable[[], object]], rounds: int) -> dict[str,
 
 
 def memory_of(programs: Mapping[int, Any]) -> dict[str, Any]:
-    """Bytes that XLA reserves beside arguments and results, for each size, and the exponent."""
-    sizes = {str(size): float(run.memory_analysis().temp_size_in_bytes) for size, (run, _) in programs.items()}
+    """Bytes that XLA reserves beside arguments, for each size, and the exponent."""
+    found = {str(size): run.memory_analysis() for size, (run, _) in programs.items()}
+    sizes = {size: float(memory.temp_size_in_bytes + memory.output_size_in_bytes) for size, memory in found.items()}
     return {"values": sizes, **exponent(list(programs), list(sizes.values()))}
 
 
@@ -76,7 +77,9 @@ def main() -> None:
         "diagram, s, against N": (2.0, time_of(diagrams, rounds)),
         "diagram, s, against cells (N = 1,000)": (1.0, time_of(cells, rounds)),
         "memory, bytes, against N": (2.0, memory_of({size: epoch(size) for size in (512, 1024, 2048, 4096)})),
+        "memory, bytes, against B (N = 784)": (0.0, memory_of(batches)),
         "memory, bytes, against members (N = 64)": (1.0, memory_of(members)),
+        "memory, bytes, against epochs (N = 128)": (0.0, memory_of(lengths)),
     }
     content = {name: {"expected": expected, **found} for name, (expected, found) in rows.items()}
     for name, row in content.items():

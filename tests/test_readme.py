@@ -94,15 +94,6 @@ def test_quoted_results_are_those_committed(figure):
                 assert float(quoted) == pytest.approx(float(f"{value:.{max(digits, 1)}g}"), rel=1e-6), name
 
 
-def rows_of_epoch_benchmark():
-    """The tables of BUILD_NOTES.md as the recorded benchmark gives them."""
-    content = json.loads((ROOT / "results" / "bench" / "epoch.json").read_text())
-    for name, n in content["seconds"].items():
-        yield f"| {name} | {n['median']:.2f} | {n['least']:.2f} to {n['most']:.2f} |"
-    for row in content["ratios"]:
-        yield f"| {row['ratio']} | {row['median']:.2f} | {row['least']:.2f} to {row['most']:.2f} | {row['target']} |"
-
-
 def rows_of_variants_benchmark():
     content = json.loads((ROOT / "results" / "bench" / "variants.json").read_text())
     for name, value in content["microseconds of a step's parts"].items():
@@ -111,34 +102,10 @@ def rows_of_variants_benchmark():
         yield f"| {name} | {n['median']:.2f} | {n['least']:.2f} to {n['most']:.2f} |"
 
 
-def quoted(numbers):
-    return f"{numbers['median']:.2f} ({numbers['least']:.2f} to {numbers['most']:.2f})"
-
-
-def rows_of_members_benchmark():
-    content = json.loads((ROOT / "results" / "bench" / "members.json").read_text())
-    for width, rows in content["numbers"].items():
-        yield f"| {width} | {' | '.join(quoted(row) for row in rows.values())} |"
-
-
-def rows_of_phase_diagram_benchmark():
-    content = json.loads((ROOT / "results" / "bench" / "phase_diagram.json").read_text())
-    yield f"{content['peak memory at N = 10,000, GiB']:.2f} GiB"
-    sizes = list(content["numbers"].values())
-    for name in sizes[0]:
-        yield f"| {name} | {' | '.join(quoted(rows[name]) for rows in sizes)} |"
-
-
 def rows_of_quadrature_benchmark():
     content = json.loads((ROOT / "results" / "bench" / "quadrature.json").read_text())
     for name, errors in content["largest errors"].items():
         yield f"| {name} | {' | '.join(f'{error:.0e}' for error in errors.values())} |"
-
-
-def rows_of_processes_benchmark():
-    content = json.loads((ROOT / "results" / "bench" / "processes.json").read_text())
-    for name, numbers in content["seconds per epoch"].items():
-        yield f"| {name} | {quoted(numbers)} |"
 
 
 def rows_of_conversion_benchmark():
@@ -147,20 +114,9 @@ def rows_of_conversion_benchmark():
         yield f"| {name} | {left:.4f} | {expected:.4f} | {half:.2f} | {expected_half:.2f} |"
 
 
-def rows_of_hold_benchmark():
-    content = json.loads((ROOT / "results" / "bench" / "hold.json").read_text())
-    for name, numbers in content["numbers"].items():
-        yield f"| {name} | {quoted(numbers)} |"
-
-
 BENCHMARKS = {
-    "hold": rows_of_hold_benchmark,
-    "processes": rows_of_processes_benchmark,
     "conversion": rows_of_conversion_benchmark,
-    "epoch": rows_of_epoch_benchmark,
     "variants": rows_of_variants_benchmark,
-    "members": rows_of_members_benchmark,
-    "phase_diagram": rows_of_phase_diagram_benchmark,
     "quadrature": rows_of_quadrature_benchmark,
 }
 
