@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 import subprocess
@@ -12,18 +13,61 @@ import edgechaos
 ROOT = Path(__file__).parent.parent
 
 
+EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+SDIST = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """A wheel built from a copy, so that the clone stays clean; nothing is fetched."""
+    """A wheel built from the sdist of a copy, so that the clone stays clean; nothing is fetched."""
     copy = tmp_path_factory.mktemp("source")
     for name in ("edgechaos", "experiments", "configs"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
+    dist = tmp_path_factory.mktemp("dist")
+    subprocess.run([sys.executable, "-c", SDIST, dist], cwd=copy, check=True, stdout=subprocess.DEVNULL)
+    (source,) = dist.glob("*.tar.gz")
     options = ["--no-deps", "--no-build-isolation", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "-w", copy / "dist", copy], check=True)
-    (built,) = (copy / "dist").glob("*.whl")
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "-w", dist, source], check=True)
+    (built,) = dist.glob("*.whl")
     return built
+
+
+@pytest.fixture
+def run_example(wheel, tmp_path):
+    """Runs an example of the README from an empty folder, with the wheel alone."""
+    installed, folder = tmp_path / "installed", tmp_path / "empty"
+    zipfile.ZipFile(wheel).extractall(installed)
+    folder.mkdir()
+    check = f"import edgechaos\nassert edgechaos.__file__.startswith({str(installed)!r})\n"
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+
+    def run(index):
+        line = [sys.executable, "-c", check + EXAMPLES[index]]
+        result = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    return run
+
+
+def test_library_example(run_example):
+    ordered, edge, epochs = run_example(0).split()
+    assert ordered == "True"
+    assert float(edge) == 1
+    assert float(epochs) == pytest.approx(55, abs=1)
+
+
+def test_order_or_chaos_in_three_lines(run_example):
+    assert "state='chaotic'" in run_example(1)
+
+
+def test_hold_and_report_example(run_example):
+    decay, report = run_example(2).split("\n", 1)
+    assert decay == "[0.]"
+    assert "hidden" in report
+    assert len(EXAMPLES) == 3
 
 
 def test_wheel_holds_the_library_alone(wheel):

@@ -2,8 +2,6 @@ import ast
 import importlib
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,24 +12,6 @@ from experiments import fig1, fig2, fig7
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-
-
-def run_example(index, folder):
-    example = re.findall(r"```python\n(.*?)```", README, re.S)[index]
-    result = subprocess.run([sys.executable, "-c", example], cwd=folder, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-def test_library_example_runs_from_an_empty_folder(tmp_path):
-    ordered, edge, epochs = run_example(0, tmp_path).split()
-    assert ordered == "True"
-    assert float(edge) == 1
-    assert float(epochs) == pytest.approx(55, abs=1)
-
-
-def test_order_or_chaos_in_three_lines(tmp_path):
-    assert "state='chaotic'" in run_example(1, tmp_path)
 
 
 def paper_index():
