@@ -119,7 +119,7 @@ def read_kernels(directory: Path, num_members: int) -> dict[str, dict[str, np.nd
     kept: dict[str, dict[str, np.ndarray]] = {}
     for path in sorted((directory / "kernels").glob("*-*.npz")):
         name, _, member = path.stem.rpartition("-")
-        one = read_npz(path)
+        one = _read_kernel(path)
         if name not in kept:
             shape = num_members, *one["kernel"].shape
             kept[name] = {"kernel": np.full(shape, np.nan, np.float32), "epoch": np.full(num_members, -1)}
@@ -127,6 +127,27 @@ def read_kernels(directory: Path, num_members: int) -> dict[str, dict[str, np.nd
             for entry, values in kept[name].items():
                 values[int(member)] = one[entry]
     return kept
+
+
+def check_kernels(directory: Path) -> None:
+    """Reads the kept kernels, of which no later step of a run would take notice.
+
+    Raises:
+      UserError: a file is damaged.
+    """
+    for path in sorted((directory / "kernels").glob("*-*.npz")):
+        _read_kernel(path)
+
+
+def _read_kernel(path: Path) -> dict[str, np.ndarray]:
+    """One file of kept kernels."""
+    try:
+        return read_npz(path)
+    except UserError as error:
+        raise UserError(
+            f"'{path}', kept from an epoch that is over, is damaged; name another workdir, or remove the file to do "
+            "without it"
+        ) from error
 
 
 def record_provenance(directory: Path, module: str, arguments: Sequence[str], arrays: Mapping[str, str]) -> None:

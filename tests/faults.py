@@ -115,7 +115,7 @@ class Bench:
         try:
             found = _read(workdir)
         except UserError as error:
-            return f"not noticed: {error}"
+            return f"not noticed: {str(error).replace(str(workdir), '')}"
         names = self.expected.keys() ^ found.keys()
         names |= {name for name, values in self.expected.items() if not _is_bitwise(found.get(name), values)}
         return f"other bits in {', '.join(sorted(names))}" if names else SAME

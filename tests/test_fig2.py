@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,6 +111,15 @@ def test_second_call_redraws_and_keeps_the_numbers(finished):
     assert "holds the finished run" in again.stderr
     assert (workdir / "fig2.png").exists()
     assert (workdir / "history.npz").read_bytes() == before
+
+
+def test_a_damaged_kernel_of_a_finished_run_is_noticed(finished, tmp_path):
+    workdir = tmp_path / "copy"
+    shutil.copytree(finished[0], workdir)
+    (workdir / "kernels" / "epoch-10-1.npz").write_bytes(b"PK")
+    again = run(workdir, *SMALL, "--config.num_seeds=2")
+    assert again.returncode == 2
+    assert "kernels/epoch-10-1.npz', kept from an epoch that is over, is damaged" in again.stderr
 
 
 def steps(workdir):

@@ -50,6 +50,8 @@ def test_objects_in_kept_kernels_are_refused(tmp_path):
     np.savez(tmp_path / "kernels" / "edge-0.npz", kernel=np.array([Bomb(tmp_path / "gone off")], object), epoch=1)
     with pytest.raises(UserError, match="is damaged"):
         runs.read_kernels(tmp_path, 1)
+    with pytest.raises(UserError, match="is damaged"):
+        runs.check_kernels(tmp_path)
     assert not (tmp_path / "gone off").exists()
 
 
