@@ -1,6 +1,6 @@
 """What goes wrong on real machines, done to real runs: kills, full disks, damaged files, a second run, a jumping clock.
 
-python -m tests.faults [--kills=20] [--subjects=fig2,fig6] [--output=docs/RELIABILITY.md]
+python -m tests.faults [--kills=20] [--subjects=fig2,fig6]     adds to results/faults.json, writes docs/RELIABILITY.md
 
 After each fault the run is finished by the same command. Its arrays must have the bits of an undisturbed run, or the
 command must refuse in a sentence; anything else counts as a failure, and is shown.
@@ -8,6 +8,8 @@ command must refuse in a sentence; anything else counts as a failure, and is sho
 
 import argparse
 import dataclasses
+import datetime
+import json
 import math
 import os
 import shutil
@@ -16,8 +18,9 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tqdm
@@ -27,6 +30,7 @@ from edgechaos.errors import UserError
 from edgechaos.files import atomic_write, read_npz
 from tests.processes import ROOT, command, wait_for
 
+COUNTS, PAGE = Path("results/faults.json"), Path("docs/RELIABILITY.md")
 SAME, REFUSED = "same bits", "refused in a sentence"
 _TIMINGS = {"seconds"}  # what differs between any two runs
 _LARGEST_FILE = 20  # kB, of the disk that is full
@@ -263,7 +267,7 @@ FAULTS: dict[Callable[[Bench], str], set[str]] = {
     programs_damaged: {SAME},
 }
 # how often, times --kills; the others once
-_AT_RANDOM: dict[Callable[[Bench], str], float] = {killed: 1.0, interrupted: 0.5, file_damaged: 0.5}
+_AT_RANDOM: dict[Callable[[Bench], str], float] = {killed: 1.0, interrupted: 0.25, file_damaged: 0.25}
 
 
 def try_all(subject: Subject, kills: int, seed: int = 0) -> dict[str, Counter]:
@@ -286,31 +290,40 @@ def try_all(subject: Subject, kills: int, seed: int = 0) -> dict[str, Counter]:
 
 HEAD = """# Reliability
 
-Written by `python -m tests.faults --kills={kills}`: {subjects} experiments on the digits; {processor}, {cores} cores;
-revision {revision}. Each fault is done to a real run; then the same command finishes it. "Same bits": the arrays are
-those of an undisturbed run, bit for bit. "Refused": one sentence says what is wrong and what to do.
+Written by `python -m tests.faults`, which does each fault to real runs of an experiment on the digits and keeps its
+counts in results/faults.json; then the same command finishes the run. "Same bits": the arrays are those of an
+undisturbed run, bit for bit. "Refused": one sentence says what is wrong and what to do. Nothing else may happen.
 
 | fault | trials | same bits | refused in a sentence | failures |
 | --- | --- | --- | --- | --- |
 """
 
 
-def table(found: dict[str, dict[str, Counter]]) -> str:
-    """A row for each fault over all experiments, then one for each experiment and failure."""
-    lines, failures = [], []
+def table(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The page: a row for each fault over all experiments, a row for each experiment, and the failures."""
+    lines = []
     for fault in FAULTS:
-        counts: Counter = sum((outcomes[fault.__name__] for outcomes in found.values()), Counter())
-        wrong = counts.total() - counts[SAME] - counts[REFUSED]
-        what = (fault.__doc__ or "").rstrip(".")
-        lines.append(f"| {what} | {counts.total()} | {counts[SAME]} | {counts[REFUSED]} | {wrong} |")
-    for name, outcomes in found.items():
-        for fault_name, counts in outcomes.items():
+        counts: Counter = sum((Counter(entry["outcomes"].get(fault.__name__)) for entry in found.values()), Counter())
+        what = " ".join((fault.__doc__ or "").split()).rstrip(".")
+        lines.append(f"| {what} | {_counts(counts)} |")
+    lines += ["", "| experiment | trials | same bits | refused in a sentence | failures | measured |"]
+    lines += ["| --- | --- | --- | --- | --- | --- |"]
+    failures = []
+    for name, entry in sorted(found.items()):
+        counts = sum(map(Counter, entry["outcomes"].values()), Counter())
+        lines.append(f"| {name} | {_counts(counts)} | {entry['date']}, revision {entry['revision'][:7]} |")
+        for fault_name, outcomes in entry["outcomes"].items():
             failures += [
                 f"- {name}, {fault_name}: {outcome} ({count})"
-                for outcome, count in counts.items()
+                for outcome, count in outcomes.items()
                 if outcome not in (SAME, REFUSED)
             ]
-    return "\n".join(lines) + "\n" + ("\n" + "\n".join(failures) + "\n" if failures else "")
+    return HEAD + "\n".join(lines + ([""] if failures else []) + failures) + "\n"
+
+
+def _counts(counts: Counter) -> str:
+    """Trials, same bits, refusals and failures."""
+    return f"{counts.total()} | {counts[SAME]} | {counts[REFUSED]} | {counts.total() - counts[SAME] - counts[REFUSED]}"
 
 
 def main() -> None:
@@ -319,23 +332,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=20, help="moments at which each is killed (default %(default)s)")
     parser.add_argument("--subjects", default=",".join(names), help="comma-separated, of %(default)s")
-    parser.add_argument("--output", type=Path, default=Path("docs/RELIABILITY.md"), help="file (default %(default)s)")
+    parser.add_argument("--counts", type=Path, default=COUNTS, help="JSON file to add to (default %(default)s)")
+    parser.add_argument("--output", type=Path, default=PAGE, help="page to write (default %(default)s)")
     arguments = parser.parse_args()
     wanted = arguments.subjects.split(",")
     if set(wanted) - set(names) or arguments.kills < 1:
         parser.error(f"--subjects takes names of {', '.join(names)}, --kills a number from 1 on")
-    chosen = [subject for subject in SUBJECTS if subject.name in wanted]
-    machine = {"processor": runs.processor(), "cores": os.cpu_count(), "revision": runs.revision()}
-    found: dict[str, dict[str, Counter]] = {}
-    for subject in chosen:
-        found[subject.name] = try_all(subject, arguments.kills)
-        _write(arguments.output, HEAD.format(kills=arguments.kills, subjects=len(found), **machine) + table(found))
+    found = json.loads(arguments.counts.read_text()) if arguments.counts.exists() else {}
+    for subject in SUBJECTS:
+        if subject.name in wanted:
+            outcomes = try_all(subject, arguments.kills)
+            about = {"date": datetime.date.today().isoformat(), "processor": runs.processor(), "cores": os.cpu_count()}
+            found[subject.name] = {"outcomes": outcomes, "revision": runs.revision(), **about}
+            runs.write_json(arguments.counts, found)
+            page = table(found).encode()
+            atomic_write(arguments.output, lambda file, page=page: file.write(page))  # type: ignore[misc]
     print(arguments.output.read_text())
-
-
-def _write(path: Path, text: str) -> None:
-    """A text file, whole or not at all."""
-    atomic_write(path, lambda file: file.write(text.encode()))
 
 
 if __name__ == "__main__":
