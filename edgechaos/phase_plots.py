@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 
-from edgechaos.plotting import COLORS, EDGE, MARK, PREDICTION, TEST, TRAIN, color_of, deviation
+from edgechaos.plotting import COLORS, EDGE, MARK, PREDICTION, TEST, TRAIN, color_of, deviation, edge_line
 
 _LEAST_DISTANCE = 1e-20  # a smaller one is not drawn
 
@@ -93,7 +93,7 @@ def network(axes: Axes) -> None:
     for column, (name, heights) in enumerate(zip(layers, places, strict=True)):
         color = (TRAIN, TRAIN, TEST)[column]
         axes.plot(np.full_like(heights, column), heights, "o", color=color, markersize=8, markeredgecolor="white")
-        axes.text(column, -1.35, name, ha="center", fontsize=7.5)
+        axes.text(column, -1.35, name, ha="center", fontsize="small")
     axes.text(0.5, 1.25, "$\\tanh(W x)$", ha="center", color=EDGE)
     axes.text(1.5, 1.25, "softmax", ha="center")
     axes.set(xlim=(-0.5, 2.5), ylim=(-1.6, 1.6))
@@ -115,9 +115,9 @@ def exponents(
         error = measured[:, cut].std(0, ddof=1) if len(measured) > 1 else errors[0, cut]
         label = f"$J_0/J$ = {cuts[cut]:g}"
         axes.errorbar(inverse_j, mean, error, fmt=marker, color=color, markersize=3, linewidth=0.8, label=label)
-    axes.axhline(0, color=EDGE, linewidth=1)
+    edge_line(axes, 0, label=None)
     axes.set(xlabel="$1/J$", ylabel="per iteration")
-    axes.legend(title="lines: mean-field theory", title_fontsize=7.5)
+    axes.legend(title="lines: mean-field theory")
 
 
 def distance_limits(*distances: Float[np.ndarray, "..."]) -> tuple[float, float]:
@@ -184,6 +184,7 @@ def edge(axes: Axes, j0_over_j: Float[np.ndarray, "columns"], j: Float[np.ndarra
     known = np.isfinite(j)
     axes.plot(j0_over_j[known], 1 / j[known], color=EDGE, label="edge of chaos (Eq. 3)")
     axes.set(xlabel="$J_0/J$", ylabel="$1/J$")
+    axes.margins(y=0.15)  # room for the names
     axes.text(0.03, 0.97, "order", transform=axes.transAxes, va="top", color="0.4")
     axes.text(0.03, 0.03, "chaos", transform=axes.transAxes, color="0.4")
 

@@ -18,11 +18,13 @@ from edgechaos.files import atomic_write
 # Okabe and Ito's colours, told apart by colour-blind readers
 TRAIN, TEST, EDGE, PREDICTION, MARK = "#0072B2", "#D55E00", "#C00000", "#555555", "#009E73"
 COLORS = ("#56B4E9", TRAIN, "#CC79A7", TEST, MARK, "#E69F00")
+PRINTED, FONT = 7.1, 7.2  # a page's two columns in inches, and the size of letters there in points
 STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 9,
+    "axes.titlesize": "medium",
     "axes.titlelocation": "left",
-    "legend.fontsize": 7.5,
+    "figure.titlesize": "medium",
+    "legend.fontsize": "small",
+    "legend.title_fontsize": "small",
     "legend.framealpha": 0.9,
     "lines.linewidth": 1.3,
     "pdf.fonttype": 42,
@@ -35,15 +37,17 @@ STYLE: dict[Any, Any] = {
 def figure(width: float, height: float, title: str, *paths: Path) -> Iterator[Figure]:
     """An empty figure in the common style, written to `paths` at the end of the block, each file in one piece.
 
+    Letters are as large as makes them legible where the figure is printed over two columns.
+
     Args:
       width: inches.
       height: inches.
       title: above all panels.
       *paths: the suffix tells the format; a .pdf has its fonts embedded.
     """
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context({**STYLE, "font.size": FONT * width / PRINTED}):
         new = Figure(figsize=(width, height), layout="constrained")
-        new.suptitle(title, fontsize=9)
+        new.suptitle(title)
         yield new
         for path in paths:
             atomic_write(path, functools.partial(new.savefig, format=path.suffix[1:], dpi=200))
@@ -67,6 +71,11 @@ def course(axes: Axes, values: Float[np.ndarray, "members epochs"], color: str, 
     _mean_and_band(axes, epochs, values, color=color, label=label)
     axes.set(xlabel="epoch", xlim=(0, max(len(epochs) - 1, 1)))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def edge_line(axes: Axes, value: float = 1.0, label: str | None = "edge of chaos") -> None:
+    """The edge at a height of its own, behind what is measured."""
+    axes.axhline(value, color=EDGE, linestyle="--", linewidth=1, label=label, zorder=1)
 
 
 def color_of(run: int) -> str:
@@ -169,7 +178,7 @@ def zoom_into_order(axes: Axes) -> None:
     ordered = [np.asarray(line.get_xdata())[np.asarray(line.get_ydata()) <= 1] for line in axes.get_lines()]
     axes.set(xlim=(0, np.max(np.concatenate(ordered), initial=1)), ylim=(0.2, 1.05), xlabel="")
     axes.tick_params(labelsize=7)
-    axes.set_title("ordered phase", fontsize=7)
+    axes.set_title("ordered phase", fontsize="small")
 
 
 def relaxation(
@@ -197,7 +206,7 @@ def kernels_against_step(
     """J^2 of each kernel against the step, with the edge of a tanh network at J0 near 0."""
     for number, (course_of_one, name) in enumerate(zip(j_squared.T, names, strict=True)):
         axes.plot(step, course_of_one, color=color_of(number), label=name)
-    axes.axhline(1, color=EDGE, linewidth=1, linestyle="--", label="edge of chaos (tanh)")
+    edge_line(axes, label="edge of chaos (tanh)")
     axes.set(xlabel="step", ylabel="$J^2$")
     axes.legend()
 

@@ -78,7 +78,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], inset: bool) -> None:
         )
         for axes, name in panels:
             plotting.rescaled_course(axes, times[members][0], history[name][members], run, label)
-    growth.axhline(1, color=plotting.EDGE, linewidth=1, label="edge of chaos")
+    plotting.edge_line(growth)
     growth.set(title="(a) growth", ylabel="$J^2$")
     loss.set(title="(b) test loss", ylabel="test loss")
     loss.legend(*growth.get_legend_handles_labels())

@@ -188,13 +188,12 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
             growth.plot(held[..., layer].mean(0), "--", color=color, linewidth=1)
             j0 = arrays["j0"][row, WAYS.index(FREE), 0, :, layer]
             phase_plots.diagram_path(paths, j0, free[0, :, layer], color, f"_layer {layer + 1}")  # as beside it
-        growth.axhline(edge, color=plotting.EDGE, linewidth=1, label="$\\chi_1 = 1$")
+        plotting.edge_line(growth, edge, "$\\chi_1 = 1$")
         growth.set(title="$J^2$ without decay (dashed: held)", ylabel="$J^2$")
         growth.legend()
         ratio = np.linspace(*_ratios(arrays, row), 61, dtype=np.float32)
         phase_plots.edge(paths, ratio, np.asarray(ec.edge_of_chaos(ratio, activation)))
-        paths.set_title("paths without decay")
-        paths.legend(loc="center right")
+        paths.set_title("paths without decay (red: Eq. 3)")
 
 
 def _ratios(arrays: dict[str, np.ndarray], row: int) -> tuple[float, float]:

@@ -113,7 +113,7 @@ def draw(
     fitted = epochs[: int(numbers["fit_epochs"]) + 1]
     line = numbers["intercept_c"] + numbers["fitted_slope"] * fitted
     growth.plot(fitted, line, color=plotting.MARK, label="line fit (Eq. 4)", linewidth=3, alpha=0.6)
-    growth.axhline(1, color=plotting.EDGE, linewidth=1, label="edge of chaos")
+    plotting.edge_line(growth)
     top = 1.1 * max(np.nanmax(history["j_squared"]), 1)
     growth.set(title="(d) weight variance", ylabel="$J^2$", ylim=(0, top))
     growth.legend()

@@ -133,7 +133,7 @@ def draw_growth(axes: Axes, j_squared: np.ndarray, numbers: dict[str, float]) ->
         line = numbers["intercept_c"] + numbers["fitted_slope"] * fitted
         label = f"fit: A = {numbers['fitted_slope']:.4f}"
         axes.plot(fitted, line, color=plotting.MARK, label=label, linewidth=3, alpha=0.6)
-    axes.axhline(1, color=plotting.EDGE, linewidth=1, label="edge of chaos")
+    plotting.edge_line(axes)
     axes.set(title="(a) growth", ylabel="$J^2$", xlim=(0, max(1, np.isfinite(j_squared).any(0).sum() - 1)))
     axes.legend()
 

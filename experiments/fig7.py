@@ -215,10 +215,10 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
         curves = {"trained": arrays[name][order, 0], "entries shuffled": arrays[name][order, 1]}
         phase_plots.against_j(axes, j, curves, arrays[theory][order].mean(1))
     exponent.plot(j, np.log(j), ":", color=plotting.PREDICTION, label="$\\ln J$")
-    exponent.axhline(0, color=plotting.EDGE, linewidth=1)
+    plotting.edge_line(exponent, 0, label=None)
     exponent.set(title="(c) largest Lyapunov exponent", ylabel="per iteration")
     norm.plot(j, j, ":", color=plotting.PREDICTION, label="$J$")
-    norm.axhline(1, color=plotting.EDGE, linewidth=1)
+    plotting.edge_line(norm, label=None)
     norm.set(title="(d) Jacobian norm (Eq. 1)", ylabel="$|J^*|_F / \\sqrt{N}$")
     exponent.legend()
     norm.legend()

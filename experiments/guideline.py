@@ -102,7 +102,7 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray], found: list[guideline.Re
     """The growth in the ordered phase, and the relaxation of the decay that holds the edge."""
     growth, relaxation = figure.subplots(1, 2)
     plotting.course(growth, arrays["j_squared"], plotting.TRAIN, "measured")
-    growth.axhline(1, color=plotting.EDGE, linewidth=1, label="edge of chaos")
+    plotting.edge_line(growth)
     growth.set(title="(a) ordered phase", ylabel="$J^2$", ylim=(0, 1.1))
     growth.legend()
     fits = [guideline.fit_relaxation(one.clock, one.held) for one in found]

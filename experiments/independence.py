@@ -74,7 +74,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray]) -> None:
         decay, j_squared = ends(history, (columns == setting).all(1))
         plotting.points(curves, decay, j_squared, index, labels[index])
         plotting.points(found, np.array([float(index)]), decays[index : index + 1], index, labels[index])
-    curves.axhline(1, color=plotting.EDGE, linewidth=1, label="edge of chaos")
+    plotting.edge_line(curves)
     limits = 0.8 * history["weight_decay"].min(), 1.25 * history["weight_decay"].max()
     curves.set(title="(a) where it ends", xlabel="$\\lambda$", ylabel="$J^2$", xlim=limits, xscale="log")
     curves.legend()

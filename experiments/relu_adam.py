@@ -115,7 +115,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], background: dict[str, n
     paths.set_ylim(top=np.nanmax(1.05 / np.sqrt(history["j_squared"]), initial=_INVERSE[0]))
     paths.set_title("(a) paths in the diagram")
     paths.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
-    place.axhline(0, color=plotting.EDGE, linestyle="--", linewidth=1, label="edge of chaos")
+    plotting.edge_line(place, 0)
     place.set(title="(c) place relative to the edge", ylabel="$\\log_{10} \\chi$")
     place.legend()
     decay, _, scores = fig6.ends(history)

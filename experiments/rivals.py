@@ -249,7 +249,7 @@ def title(config: dict[str, Any]) -> str:
 
 def draw(figure: Figure, history: dict[str, np.ndarray], ways: list[Way]) -> None:
     """Test accuracy and loss of each way, and the courses of J^2."""
-    scores, losses, growth = figure.subplots(1, 3, width_ratios=(1, 1, 1.3))
+    scores, losses, growth = figure.subplots(1, 3, width_ratios=(1, 1, 1.5))
     for axes, quantity, names in ((scores, "accuracy", [way.name for way in ways]), (losses, "loss", [""] * len(ways))):
         plotting.rows(axes, names, courses.seeds_of(history, courses.final_mean(history, f"test_{quantity}")))
         axes.set(title=f"({'a' if axes is scores else 'b'}) at the end", xlabel=f"test {quantity}")
@@ -257,8 +257,9 @@ def draw(figure: Figure, history: dict[str, np.ndarray], ways: list[Way]) -> Non
     without_decay = courses.seeds_of(history, history["weight_decay"])[:, 0] == 0
     shown = [run for run, way in enumerate(ways) if without_decay[run] or way.name.startswith(ITS_DECAY)]
     for number, run in enumerate(shown):
-        plotting.course(growth, j_squared[run], plotting.color_of(number), ways[run].name)
-    growth.axhline(1, color=plotting.EDGE, linewidth=1, label="edge of chaos")
+        name = ways[run].name.partition(",")[0]
+        plotting.course(growth, j_squared[run], plotting.color_of(number), name)
+    plotting.edge_line(growth)
     growth.set(title="(c) growth", ylabel="$J^2$", ylim=(0, 3))
     growth.legend()
 
