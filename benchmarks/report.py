@@ -101,6 +101,7 @@ def section(name: str, folder: Path) -> str:
         parts += [*tables({"seconds": content["seconds"]}), ratios_table(content)]
     else:
         parts += tables(content)
+    parts += [f"{name}: {number(value)}." for name, value in content.items() if isinstance(value, float)]
     return f"## {title}\n\n" + "\n\n".join(parts) + "\n"
 
 

@@ -7,7 +7,7 @@ import logging
 import shutil
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,21 @@ def _quiet_threads() -> Iterator[None]:
     sys.excepthook = sys.unraisablehook = threading.excepthook = silent
     try:
         yield
+    except BaseException:
+        former = former[0], _without_stragglers(former[1]), former[2]
+        raise
     finally:
         sys.excepthook, sys.unraisablehook, threading.excepthook = former
+
+
+def _without_stragglers(hook: Callable[[Any], object]) -> Callable[[Any], object]:
+    """An unraisable hook silent about threads that, after a failed save, report to the event loop which it had."""
+
+    def filtered(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    return filtered
 
 
 def _first_line(error: Exception) -> str:

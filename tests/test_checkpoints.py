@@ -1,3 +1,6 @@
+import sys
+import types
+
 import numpy as np
 import pytest
 
@@ -81,3 +84,13 @@ def test_content_that_does_not_match_its_digest_is_not_taken(tmp_path, monkeypat
     monkeypatch.undo()
     assert checkpoints.restore(tmp_path / "checkpoint", tree(0), "mine") is None
     assert "does not match its SHA-256" in caplog.text
+
+
+def test_threads_of_a_failed_save_are_silent_and_others_are_not(monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    with pytest.raises(OSError, match="full"), checkpoints._quiet_threads():
+        raise OSError("full")
+    for error in (RuntimeError("Event loop is closed"), ValueError("else")):
+        sys.unraisablehook(types.SimpleNamespace(exc_value=error))
+    assert [str(unraisable.exc_value) for unraisable in told] == ["else"]

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,19 @@ def test_no_fault_costs_a_bit(subject):
 def test_every_experiment_is_tried():
     names = {path.stem for path in (faults.ROOT / "configs").glob("*.py")} - {"__init__", "common"}
     assert {subject.name for subject in faults.SUBJECTS} == names
+
+
+def test_the_page_has_the_recorded_counts_and_all_experiments():
+    found = json.loads((faults.ROOT / faults.COUNTS).read_text())
+    assert found.keys() == {subject.name for subject in faults.SUBJECTS}
+    assert (faults.ROOT / faults.PAGE).read_text() == faults.table(found)
+
+
+def test_a_failure_is_on_the_page():
+    outcomes = {"killed": {faults.SAME: 3, "other bits in x": 1}, "file_damaged": {faults.REFUSED: 2}}
+    page = faults.table({"fig9": {"outcomes": outcomes, "date": "today", "revision": "abcdefghij"}})
+    assert "| fig9 | 6 | 3 | 2 | 1 | today, revision abcdefg |" in page
+    assert "- fig9, killed: other bits in x (1)" in page
 
 
 def test_a_wrong_bit_would_be_seen(bench, monkeypatch):
