@@ -87,7 +87,7 @@ def test_content_that_does_not_match_its_digest_is_not_taken(tmp_path, monkeypat
 
 
 def test_threads_of_a_failed_save_are_silent_and_others_are_not(monkeypatch):
-    told = []
+    told: list[types.SimpleNamespace] = []
     monkeypatch.setattr(sys, "unraisablehook", told.append)
     with pytest.raises(OSError, match="full"), checkpoints._quiet_threads():
         raise OSError("full")
