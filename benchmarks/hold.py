@@ -1,4 +1,4 @@
-"""What hold_at_edge and phase_report cost: an epoch of Fig. 2's run with and without the hold, and a report.
+"""What hold_at_edge costs: an epoch of Fig. 2's run with and without it.
 
 python -m benchmarks.hold [--rounds=5] [--output=FILE.json]
 """
@@ -7,9 +7,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-import edgechaos as ec
 from benchmarks.common import in_turn, options, record, show, statistics
 from edgechaos import data, training
 
@@ -42,10 +40,6 @@ def main() -> None:
         numbers |= {f"{name}, s": statistics(values) for name, values in seconds.items()}
         pairs = zip(seconds[held], seconds[optimizer], strict=True)
         numbers[f"{optimizer}, ratio"] = statistics([one / bare for one, bare in pairs])
-    rng = np.random.default_rng(0)
-    params = {"hidden": rng.normal(size=(784, 784)) / 28, "output": rng.normal(size=(784, 491)) / 28}
-    reports = in_turn({"report": lambda: str(ec.phase_report(params))}, 5 * arguments.rounds)["report"]
-    numbers["phase_report of a million parameters, ms"] = statistics([1e3 * value for value in reports])
     show(numbers)
     record(arguments.output, {"numbers": numbers})
 
