@@ -108,7 +108,7 @@ def powers(
     """Quantities against the learning rate, both logarithmic, with power laws through the middle of the first."""
     for number, (name, series) in enumerate(values.items()):
         known = np.isfinite(series) & (series > 0)
-        axes.plot(learning_rate[known], series[known], "o^"[number], color=color_of(number), markersize=5, label=name)
+        axes.plot(learning_rate[known], series[known], "o^s"[number], color=color_of(number), markersize=5, label=name)
     first = next(iter(values.values()))
     known = np.isfinite(first) & (first > 0)
     if known.any():

@@ -242,9 +242,12 @@ def compare(history: dict[str, np.ndarray], ways: list[Way]) -> dict[str, np.nda
 
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
-    numbers = "$\\eta$ {learning_rate:g}, $\\alpha$ {momentum:g}, B {batch_size}, {epochs} epochs".format(**config)
-    ways = f"{len(sweep.combinations(config))} {'runs' if theories.is_asked(config) else 'ways and what they chose'}"
-    return f"{config['dataset']}: {ways}, {numbers}, {common.seeds(config)}"
+    fixed = "$\\alpha$ {momentum:g}, B {batch_size}".format(**config)
+    number = len(sweep.combinations(config))
+    if theories.is_asked(config):
+        return f"{config['dataset']}: {number} runs, {fixed}, {common.seeds(config)}"
+    numbers = f"$\\eta$ {config['learning_rate']:g}, {fixed}, {config['epochs']} epochs"
+    return f"{config['dataset']}: {number} ways and what they chose, {numbers}, {common.seeds(config)}"
 
 
 def draw(figure: Figure, history: dict[str, np.ndarray], ways: list[Way]) -> None:

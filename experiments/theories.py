@@ -24,12 +24,18 @@ NUMBERS = {
     "best_exponent_epochs_error": "its standard error",
     "best_exponent_rescaled": "the same at a fixed number of rescaled epochs; the paper: 0",
     "best_exponent_rescaled_error": "its standard error",
+    "loss_exponent_epochs": "p of the decay of least test loss at a fixed number of epochs; Wang and Aitchison: -1",
+    "loss_exponent_epochs_error": "its standard error",
+    "loss_exponent_rescaled": "the same at a fixed number of rescaled epochs; the paper: 0",
+    "loss_exponent_rescaled_error": "its standard error",
 }
 PREDICTED = {
     "growth_exponent": 1.0,
     "edge_exponent_rescaled": 0.0,
     "best_exponent_epochs": -1.0,
     "best_exponent_rescaled": 0.0,
+    "loss_exponent_epochs": -1.0,
+    "loss_exponent_rescaled": 0.0,
 }
 
 
@@ -40,8 +46,8 @@ def compare(history: dict[str, np.ndarray], num_samples: int) -> dict[str, np.nd
     exponent, error = fits.power_law(free["learning_rate"], slopes)
     numbers = {"growth_exponent": exponent, "growth_exponent_error": error}
     for name, chosen in lengths(history).items():
-        eta, at_edge, best = decays(courses.members_of(history, chosen))
-        for what, values in (("edge", at_edge), ("best", best)):
+        eta, *found = decays(courses.members_of(history, chosen))
+        for what, values in zip(("edge", "best", "loss"), found, strict=True):
             exponent, error = fits.power_law(eta, values)
             numbers |= {f"{what}_exponent_{name}": exponent, f"{what}_exponent_{name}_error": error}
     return {name: np.array([numbers.get(name, np.nan)]) for name in NUMBERS}
@@ -55,26 +61,27 @@ def lengths(history: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {"epochs": history["epochs"] == epochs, "rescaled": rescaled}
 
 
-def decays(history: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Learning rate, decay that ends at J^2 = 1, and that of best accuracy, for each pair of learning rate and seed."""
+def decays(history: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Learning rate, and the decays that end at J^2 = 1, of best accuracy, and of least loss, by rate and seed."""
     rows = []
     for eta in np.unique(history["learning_rate"]):
         for seed in np.unique(history["seed"]):
             some = courses.members_of(history, (history["learning_rate"] == eta) & (history["seed"] == seed))
-            last, accuracy = (courses.final_mean(some, name) for name in ("j_squared", "test_accuracy"))
+            last, accuracy, loss = (
+                courses.final_mean(some, name) for name in ("j_squared", "test_accuracy", "test_loss")
+            )
             at_edge = fits.weight_decay_that_ends_at(1.0, some["weight_decay"], last[:, None])[0]
-            rows.append((eta, at_edge, _peak(some["weight_decay"], accuracy)))
-    eta, at_edge, best = np.array(rows).T
-    return eta, at_edge, best
+            rows.append((eta, at_edge, _peak(some["weight_decay"], accuracy), _peak(some["weight_decay"], -loss)))
+    return tuple(np.array(rows).T)
 
 
-def _peak(decay: np.ndarray, accuracy: np.ndarray) -> float:
-    """The decay of best accuracy: the top of a parabola in ln(decay) through the best and its neighbours.
+def _peak(decay: np.ndarray, score: np.ndarray) -> float:
+    """The decay of the best score: the top of a parabola in ln(decay) through the best and its neighbours.
 
     NaN where the best is the first or last of the grid.
     """
     positive = decay > 0
-    x, y = np.log(decay[positive]), accuracy[positive]
+    x, y = np.log(decay[positive]), score[positive]
     order = np.argsort(x)
     x, y = x[order], y[order]
     if len(x) < 3 or not np.isfinite(y).all():
@@ -96,8 +103,8 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
     growth.set(title="(a) growth without decay", ylabel="$A$ per epoch")
     headings = "(b) fixed epochs", "(c) fixed rescaled epochs"
     for axes, heading, chosen in zip(panels, headings, lengths(history).values(), strict=True):
-        eta, at_edge, best = decays(courses.members_of(history, chosen))
-        values = {"ends at $J^2 = 1$": at_edge, "best accuracy": best}
+        eta, at_edge, best, least = decays(courses.members_of(history, chosen))
+        values = {"ends at $J^2 = 1$": at_edge, "best accuracy": best, "least loss": least}
         plotting.powers(axes, eta, values, {"independent": 0.0, "$1 / \\eta$": -1.0})
         axes.set(title=heading, ylabel="$\\lambda$")
 

@@ -27,7 +27,7 @@ def history_of(edge_power, growth_power, num_seeds=2):
     courses = {
         "j_squared": settled,
         "test_accuracy": np.repeat(accuracy[:, None], entries, axis=1),
-        "test_loss": np.ones((len(eta), entries)),
+        "test_loss": np.repeat(1 - accuracy[:, None], entries, axis=1),
     }
     return {
         **{name: np.where(known, course, np.nan) for name, course in courses.items()},
@@ -46,8 +46,9 @@ def history_of(edge_power, growth_power, num_seeds=2):
 def test_exponents_are_those_put_in(power, growth):
     found = theories.compare(history_of(power, growth), 60_000)
     assert found["growth_exponent"][0] == pytest.approx(growth, abs=0.02)
-    for name in ("edge_exponent_epochs", "edge_exponent_rescaled", "best_exponent_epochs", "best_exponent_rescaled"):
-        assert found[name][0] == pytest.approx(power, abs=0.05), name
+    for what in ("edge", "best", "loss"):
+        for name in (f"{what}_exponent_epochs", f"{what}_exponent_rescaled"):
+            assert found[name][0] == pytest.approx(power, abs=0.05), name
 
 
 def test_both_lengths_are_in_the_sweep_and_the_largest_rate_is_in_both():
