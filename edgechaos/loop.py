@@ -60,8 +60,6 @@ def run(
       Interrupted: by Ctrl-C or SIGTERM, after the state was saved.
       ShareDone: another process than process 0 is through.
     """
-    if distributed.is_first():
-        runs.check_kernels(directory)
     finished = _finished(directory)
     if int(distributed.agree(np.array(finished is not None, np.int32))):
         if finished is None:

@@ -37,11 +37,12 @@ def work_directory(path: str | os.PathLike, config: Mapping[str, Any]) -> Iterat
 
     Raises:
       UserError: not writable, held by another process, begun with another config (the differences are named), or its
-        config.json cannot be read.
+        config.json or an array cannot be read.
     """
     directory = writable_directory(path, "workdir")
     with exclusive_lock(directory / ".lock", wait=False):
         _refuse_other_config(directory / "config.json", config)
+        _refuse_damaged_arrays(directory)
         write_json(directory / "config.json", dict(config))
         yield directory
 
@@ -64,6 +65,13 @@ def _refuse_other_config(path: Path, config: Mapping[str, Any]) -> None:
     if differing:
         named = ", ".join(f"{name} {earlier.get(name)!r} -> {config.get(name)!r}" for name in differing)
         raise UserError(f"workdir = '{path.parent}' holds a run of another config ({named}); name another workdir")
+
+
+def _refuse_damaged_arrays(directory: Path) -> None:
+    """Reads all arrays of an earlier run, also those that a finished one would not look at again."""
+    for path in sorted(directory.rglob("*.npz")):
+        read = _read_kernel if path.parent.name == "kernels" else read_npz
+        read(path)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -127,16 +135,6 @@ def read_kernels(directory: Path, num_members: int) -> dict[str, dict[str, np.nd
             for entry, values in kept[name].items():
                 values[int(member)] = one[entry]
     return kept
-
-
-def check_kernels(directory: Path) -> None:
-    """Reads the kept kernels, of which no later step of a run would take notice.
-
-    Raises:
-      UserError: a file is damaged.
-    """
-    for path in sorted((directory / "kernels").glob("*-*.npz")):
-        _read_kernel(path)
 
 
 def _read_kernel(path: Path) -> dict[str, np.ndarray]:

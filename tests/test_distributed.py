@@ -149,7 +149,7 @@ def test_failure_of_one_is_told_to_the_other(tmp_path, config):
     workdir = tmp_path / "run"
     workdir.mkdir()
     (workdir / "config.json").write_text("{}")
-    (workdir / "history.npz").write_bytes(b"")
+    np.savez(workdir / "history.npz", a=1)
     started = start(workdir, config)
     assert [process.wait(100) for process in started] == [2, 2]
     assert "holds a run of another config" in log(workdir, 0)

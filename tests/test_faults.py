@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from tests import faults
+from tests import faults, reliability
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +34,14 @@ def test_every_experiment_is_tried():
 
 
 def test_the_page_has_the_recorded_counts_and_all_experiments():
-    found = json.loads((faults.ROOT / faults.COUNTS).read_text())
+    found = json.loads((faults.ROOT / reliability.COUNTS).read_text())
     assert found.keys() == {subject.name for subject in faults.SUBJECTS}
-    assert (faults.ROOT / faults.PAGE).read_text() == faults.table(found)
+    assert (faults.ROOT / reliability.PAGE).read_text() == reliability.table(found)
 
 
 def test_a_failure_is_on_the_page():
     outcomes = {"killed": {faults.SAME: 3, "other bits in x": 1}, "file_damaged": {faults.REFUSED: 2}}
-    page = faults.table({"fig9": {"outcomes": outcomes, "date": "today", "revision": "abcdefghij"}})
+    page = reliability.table({"fig9": {"outcomes": outcomes, "date": "today", "revision": "abcdefghij"}})
     assert "| fig9 | 6 | 3 | 2 | 1 | today, revision abcdefg |" in page
     assert "- fig9, killed: other bits in x (1)" in page
 

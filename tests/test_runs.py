@@ -17,7 +17,7 @@ def test_same_config_again_and_incidental_changes_are_fine(tmp_path):
 
 def test_other_config_is_refused_with_the_differing_fields(tmp_path):
     with runs.work_directory(tmp_path, CONFIG) as directory:
-        (directory / "history.npz").write_bytes(b"")
+        np.savez(directory / "history.npz", a=1)
     refused = pytest.raises(UserError, match=r"\(learning_rate 0.1 -> 0.2, epochs 3 -> 4\); name another workdir")
     with refused, runs.work_directory(tmp_path, {**CONFIG, "learning_rate": 0.2, "epochs": 4}):
         pass
@@ -42,7 +42,7 @@ def test_second_run_on_a_directory_in_use_is_refused(tmp_path):
 @pytest.mark.parametrize("content", ["{", "[]", "3", ""])
 def test_damaged_config_is_named(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
-    (tmp_path / "history.npz").write_bytes(b"")
+    np.savez(tmp_path / "history.npz", a=1)
     with pytest.raises(UserError, match=r"config.json' is damaged"), runs.work_directory(tmp_path, CONFIG):
         pass
 
@@ -71,7 +71,7 @@ def test_provenance_adds_up_over_processes(tmp_path):
 
 def test_config_from_before_a_field_existed_is_the_same_run(tmp_path):
     with runs.work_directory(tmp_path, {"epochs": 3}):
-        (tmp_path / "history.npz").write_bytes(b"")
+        np.savez(tmp_path / "history.npz", a=1)
     with runs.work_directory(tmp_path, {"epochs": 3, "constraint": "none"}):
         pass
     with pytest.raises(UserError, match="constraint 'none' -> 'hard_sphere'"):

@@ -1,0 +1,83 @@
+"""Counts of faults done to real runs of every experiment, and the page of the docs that they make.
+
+python -m tests.reliability [--kills=20] [--subjects=fig2,fig6]  adds to results/faults.json, writes docs/RELIABILITY.md
+"""
+
+import argparse
+import datetime
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgechaos import runs
+from edgechaos.files import atomic_write
+from tests.faults import FAULTS, REFUSED, SAME, SUBJECTS, try_all
+
+COUNTS, PAGE = Path("results/faults.json"), Path("docs/RELIABILITY.md")
+HEAD = """# Reliability
+
+Written by `python -m tests.reliability`, which does each fault to real runs of an experiment on the digits and keeps
+its counts in results/faults.json; then the same command finishes the run. "Same bits": the arrays are those of an
+undisturbed run, bit for bit. "Refused": one sentence says what is wrong and what to do. Nothing else may happen.
+
+| fault | trials | same bits | refused in a sentence | failures |
+| --- | --- | --- | --- | --- |
+"""
+
+
+def table(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The page: a row for each fault over all experiments, a row for each experiment, and the failures."""
+    lines = []
+    for fault in FAULTS:
+        counts: Counter = sum((Counter(entry["outcomes"].get(fault.__name__)) for entry in found.values()), Counter())
+        what = " ".join((fault.__doc__ or "").split()).rstrip(".")
+        lines.append(f"| {what} | {_counts(counts)} |")
+    lines += ["", "| experiment | trials | same bits | refused in a sentence | failures | measured |"]
+    lines += ["| --- | --- | --- | --- | --- | --- |"]
+    failures = []
+    for name, entry in sorted(found.items()):
+        counts = sum(map(Counter, entry["outcomes"].values()), Counter())
+        lines.append(f"| {name} | {_counts(counts)} | {entry['date']}, revision {entry['revision'][:7]} |")
+        for fault_name, outcomes in entry["outcomes"].items():
+            failures += [
+                f"- {name}, {fault_name}: {outcome} ({count})"
+                for outcome, count in outcomes.items()
+                if outcome not in (SAME, REFUSED)
+            ]
+    return HEAD + "\n".join(lines + ([""] if failures else []) + failures) + "\n"
+
+
+def _counts(counts: Counter) -> str:
+    """Trials, same bits, refusals and failures."""
+    return f"{counts.total()} | {counts[SAME]} | {counts[REFUSED]} | {counts.total() - counts[SAME] - counts[REFUSED]}"
+
+
+def main() -> None:
+    """Command line."""
+    names = [subject.name for subject in SUBJECTS]
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20, help="moments at which each is killed (default %(default)s)")
+    parser.add_argument("--subjects", default=",".join(names), help="comma-separated, of %(default)s")
+    parser.add_argument("--counts", type=Path, default=COUNTS, help="JSON file to add to (default %(default)s)")
+    parser.add_argument("--output", type=Path, default=PAGE, help="page to write (default %(default)s)")
+    arguments = parser.parse_args()
+    wanted = arguments.subjects.split(",")
+    if set(wanted) - set(names) or arguments.kills < 1:
+        parser.error(f"--subjects takes names of {', '.join(names)}, --kills a number from 1 on")
+    found = json.loads(arguments.counts.read_text()) if arguments.counts.exists() else {}
+    for subject in SUBJECTS:
+        if subject.name in wanted:
+            outcomes = try_all(subject, arguments.kills)
+            about = {"date": datetime.date.today().isoformat(), "processor": runs.processor(), "cores": os.cpu_count()}
+            found[subject.name] = {"outcomes": outcomes, "revision": runs.revision(), **about}
+            runs.write_json(arguments.counts, found)
+            page = table(found).encode()
+            atomic_write(arguments.output, lambda file, page=page: file.write(page))  # type: ignore[misc]
+    print(arguments.output.read_text())
+
+
+if __name__ == "__main__":
+    main()
