@@ -124,7 +124,14 @@ def rows_of_deep():
         yield f"| {row['activation']} | {row['way']} | {accuracy} | {row['loss']:.3f} | {layers} | {row['cost']:,.0f} |"
 
 
-@pytest.mark.parametrize("rows", [rows_of_rivals, rows_of_deep])
+def rows_of_theories():
+    """The measured exponents; the row is named by the quantity."""
+    found = json.loads((ROOT / "results" / "theories" / "summary.json").read_text())["measured"]
+    for name in ("growth_exponent", "edge_exponent_rescaled", "loss_exponent_rescaled", "loss_exponent_epochs"):
+        yield f"| {found[name]:.2f} ± {found[f'{name}_error']:.2f} |"
+
+
+@pytest.mark.parametrize("rows", [rows_of_rivals, rows_of_deep, rows_of_theories])
 def test_quoted_comparisons_are_those_recorded(rows):
     for row in rows():
         assert row in README, row
