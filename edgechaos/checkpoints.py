@@ -93,7 +93,7 @@ def _quiet_threads() -> Iterator[None]:
 
 
 def _without_stragglers(hook: Callable[[Any], object]) -> Callable[[Any], object]:
-    """An unraisable hook silent about threads that, after a failed save, report to the event loop which it had."""
+    """An unraisable hook silent about threads that, after a failure, report to the event loop which there was."""
 
     def filtered(unraisable: Any) -> None:
         if str(unraisable.exc_value) != "Event loop is closed":
@@ -130,7 +130,8 @@ def restore(directory: Path, template: Any, identity: str) -> Any | None:
         steps = sorted(manager.all_steps(), reverse=True)
     for step in steps:
         try:
-            return _read(directory, step, template, identity)
+            with _quiet_threads():
+                return _read(directory, step, template, identity)
         except Exception as error:  # whatever a damaged file makes Orbax and TensorStore raise
             aside = _set_aside(directory, step)
             logger.warning(
