@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from edgechaos.dataset import Dataset
 
-# results/bench/epoch.json: an epoch takes 1.71 times the time at the large-product rate; the second number, a step's
+# results/bench/epoch.json: an epoch takes 1.6 to 1.8 times the time at the large-product rate; the second, a step's
 # overhead, matters for networks as small as that of the digits only
 _SHARE_OF_RATE = 0.58
 _SECONDS_PER_STEP = 25e-6
