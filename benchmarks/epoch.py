@@ -6,7 +6,7 @@ left out. "ideal" is the time that the epoch's floating-point operations take at
 product, "transfer" the time that weights and momentum take to come from memory and go back in each step at the rate of
 one large copy, both measured in the same process as our epoch, right before it: the shares of a device's peak.
 
-    python -m benchmarks.epoch [--rounds=7] [--frameworks=jax,pytorch,keras] [--output=FILE.json]
+    python -m benchmarks.epoch [--rounds=7] [--frameworks=jax,pytorch,keras-jax] [--output=FILE.json]
 """
 
 import argparse

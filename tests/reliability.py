@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from edgechaos import runs
-from edgechaos.files import atomic_write
 from tests.faults import FAULTS, REFUSED, SAME, SUBJECTS, try_all
 
 COUNTS, PAGE = Path("results/faults.json"), Path("docs/RELIABILITY.md")
@@ -74,8 +73,7 @@ def main() -> None:
             about = {"date": datetime.date.today().isoformat(), "processor": runs.processor(), "cores": os.cpu_count()}
             found[subject.name] = {"outcomes": outcomes, "revision": runs.revision(), **about}
             runs.write_json(arguments.counts, found)
-            page = table(found).encode()
-            atomic_write(arguments.output, lambda file, page=page: file.write(page))  # type: ignore[misc]
+            arguments.output.write_text(table(found))  # can be made anew from the counts
     print(arguments.output.read_text())
 
 
