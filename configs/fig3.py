@@ -1,6 +1,6 @@
 """Fig. 3: J^2 grows linearly in the ordered phase, and its slope is proportional to eta, 1 / (1 - alpha) and 1 / B.
 
-python -m experiments.fig3                                    paper: 28 distinct runs and that of (a), 50 epochs
+python -m experiments.fig3                                    paper: 501 epochs of (a), 28 runs up to J^2 = 1: 3 hours
 python -m experiments.fig3 --config=configs/fig3.py:scaled    larger scale factors, each run up to J^2 = 1, 3 seeds
 python -m experiments.fig3 --config=configs/fig3.py:quick     three values each way, moved along the law
 python -m experiments.fig3 --config=configs/fig3.py:digits    scikit-learn's digits: seconds
@@ -45,11 +45,13 @@ def _quick(config: ml_collections.ConfigDict) -> None:
     runs = [(0.16, 0.5, 64), *((eta, 0.0, 128) for eta in (0.08, 0.16, 0.32))]
     runs += [*((0.08, alpha, 128) for alpha in (0.5, 0.8)), *((0.08, 0.0, size) for size in (64, 256))]
     config.update(sweep=_runs(*runs), epochs=12)
+    del config.sweep["epochs"]
 
 
 def _digits(config: ml_collections.ConfigDict) -> None:
-    """scikit-learn's digits, N = 64, whose D is another and whose growth is no line."""
-    config.update(DIGITS)
+    """scikit-learn's digits, N = 64, whose D is another and whose growth is no line: 50 epochs of each run."""
+    config.update(DIGITS, epochs=50)
+    del config.sweep["epochs"]
 
 
 VARIANTS = {"paper": _paper, "scaled": _scaled, "quick": _quick, "digits": _digits}
@@ -60,5 +62,6 @@ def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
     config = training_fields()
     runs = [(0.02, 0.5, 32), *((eta, 0.0, 32) for eta in LEARNING_RATES)]  # that of (a) first
     runs += [*((0.01, alpha, 32) for alpha in MOMENTA), *((0.01, 0.0, size) for size in BATCH_SIZES)]
-    config.update(sweep=_runs(*runs), sweep_mode="zip", epochs=50, keep_kernels_at=())
+    lengths = (501, *(_epochs_to_edge(*run) for run in runs[1:]))
+    config.update(sweep={**_runs(*runs), "epochs": lengths}, sweep_mode="zip", epochs=501, keep_kernels_at=())
     return choose(variant, VARIANTS, config)

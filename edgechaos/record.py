@@ -12,7 +12,10 @@ from edgechaos import sweep, training
 
 logger = logging.getLogger(__name__)
 
-METRICS = ("j0", "j_squared", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "decay")
+METRICS = (
+    *("j0", "j_squared", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "decay"),
+    *("calibrated_test_loss", "inverse_temperature", "logit_rms"),
+)
 MEANING = {
     "j0": "[member, epochs + 1] J0 = N mean(W) of the hidden kernel after e epochs",
     "j_squared": "[member, epochs + 1] J^2 = N var(W) of the hidden kernel",
@@ -23,6 +26,11 @@ MEANING = {
     "test_accuracy": "[member, epochs + 1] share in [0, 1] on the test set",
     "decay": "[member, epochs + 1] sum over the steps so far of the share of a weight that hold_at_edge removes; "
     "0 without it",
+    "calibrated_test_loss": "[member, epochs + 1] test cross-entropy of the logits times an inverse temperature that "
+    "is fitted on one half of the test set and judged on the other, mean of both ways round",
+    "inverse_temperature": "[member, epochs + 1] mean of the two fits, in [0.001, 1000]; a boundary where a fit has "
+    "no finite optimum",
+    "logit_rms": "[member, epochs + 1] root mean square of the logits on the test set",
     "learning_rate": "[member] eta",
     "momentum": "[member] alpha",
     "batch_size": "[member] B",

@@ -13,6 +13,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from edgechaos import rivals
+from edgechaos.calibration import calibrate
 from edgechaos.dataset import AnyArray, Dataset
 from edgechaos.held import find_state
 from edgechaos.hold import hold_at_edge
@@ -80,6 +81,9 @@ class Metrics:
     train_accuracy: Float[AnyArray, "*members"]
     test_accuracy: Float[AnyArray, "*members"]
     decay: Float[AnyArray, "*members"]
+    calibrated_test_loss: Float[AnyArray, "*members"]
+    inverse_temperature: Float[AnyArray, "*members"]
+    logit_rms: Float[AnyArray, "*members"]
 
 
 # name -> transform, given eta / (1 - alpha)
@@ -116,11 +120,11 @@ def init_state(key: PRNGKeyArray, spec: Spec, num_neurons: int) -> TrainState:
 
 def _batch_loss(
     params: optax.Params, images: Float[AnyArray, "B N"], labels: Int[AnyArray, "B"], spec: Spec
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean cross-entropy (without the penalty) and accuracy of a batch."""
+) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Float[Array, "B classes"]]]:
+    """Mean cross-entropy (without the penalty), accuracy and logits of a batch."""
     logits = jnp.asarray(_network(spec).apply({"params": params}, images))
     loss = optax.softmax_cross_entropy(logits, jax.nn.one_hot(labels, spec.num_classes)).mean()
-    return loss, (logits.argmax(-1) == labels).mean()
+    return loss, ((logits.argmax(-1) == labels).mean(), logits)
 
 
 def train_step(
@@ -131,12 +135,12 @@ def train_step(
     spec: Spec,
 ) -> tuple[TrainState, tuple[Float[Array, ""], Float[Array, ""]]]:
     """One update of Eq. 6 on one minibatch; returns its loss and accuracy before the update."""
-    metrics, gradient = jax.value_and_grad(_batch_loss, has_aux=True)(state.params, images, labels, spec)
+    (loss, (accuracy, _)), gradient = jax.value_and_grad(_batch_loss, has_aux=True)(state.params, images, labels, spec)
     optimizer = _optimizer(hyperparameters, spec)
     updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
     return dataclasses.replace(
         state, params=optax.apply_updates(state.params, updates), optimizer_state=optimizer_state
-    ), metrics
+    ), (loss, accuracy)
 
 
 def train_epoch(
@@ -174,34 +178,48 @@ def train_epoch(
 
 def evaluate(
     params: optax.Params, images: Float[AnyArray, "T N"], labels: Int[AnyArray, "T"], spec: Spec
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean loss and accuracy over a whole set, in chunks that bound the memory."""
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, "T classes"]]:
+    """Mean loss, accuracy and the logits of a whole set, in chunks that bound the memory."""
     num_full = len(labels) // _EVALUATION_CHUNK
     split = num_full * _EVALUATION_CHUNK
-    totals = (jnp.zeros(()), jnp.zeros(()))
+    totals, logits = (jnp.zeros(()), jnp.zeros(())), []
     if num_full:
         chunks = (
             images[:split].reshape(num_full, _EVALUATION_CHUNK, -1),
             labels[:split].reshape(num_full, _EVALUATION_CHUNK),
         )
-        means = jax.lax.map(lambda chunk: _batch_loss(params, chunk[0], chunk[1], spec), chunks)
-        totals = jax.tree.map(lambda values: _EVALUATION_CHUNK * values.sum(), means)
+        losses, (hits, some) = jax.lax.map(lambda chunk: _batch_loss(params, chunk[0], chunk[1], spec), chunks)
+        totals = _EVALUATION_CHUNK * losses.sum(), _EVALUATION_CHUNK * hits.sum()
+        logits.append(some.reshape(split, -1))
     if split < len(labels):
-        last = _batch_loss(params, images[split:], labels[split:], spec)
-        totals = jax.tree.map(lambda total, value: total + (len(labels) - split) * value, totals, last)
-    loss, accuracy = jax.tree.map(lambda total: total / len(labels), totals)
-    return loss, accuracy
+        loss, (accuracy, some) = _batch_loss(params, images[split:], labels[split:], spec)
+        last = (len(labels) - split) * loss, (len(labels) - split) * accuracy
+        totals = totals[0] + last[0], totals[1] + last[1]
+        logits.append(some)
+    return totals[0] / len(labels), totals[1] / len(labels), jnp.concatenate(logits)
 
 
 def _measure(
     state: TrainState, train: tuple[Float[Array, ""], Float[Array, ""]], dataset: Dataset, spec: Spec
 ) -> Metrics:
-    """Order parameters and test evaluation beside given train metrics."""
+    """Order parameters, test evaluation and calibration beside given train metrics."""
     place = order_parameters(state.params["hidden"]["kernel"])
-    test_loss, test_accuracy = evaluate(state.params, dataset.test_images, dataset.test_labels, spec)
+    test_loss, test_accuracy, logits = evaluate(state.params, dataset.test_images, dataset.test_labels, spec)
+    calibration = calibrate(logits, dataset.test_labels)
     held = spec.constraint == "hold_at_edge"
     decay = find_state(state.optimizer_state).total_decay[0] if held else jnp.zeros(())
-    return Metrics(place.j0, place.j_squared, train[0], test_loss, train[1], test_accuracy, decay)
+    return Metrics(
+        j0=place.j0,
+        j_squared=place.j_squared,
+        train_loss=train[0],
+        test_loss=test_loss,
+        train_accuracy=train[1],
+        test_accuracy=test_accuracy,
+        decay=decay,
+        calibrated_test_loss=calibration.loss,
+        inverse_temperature=calibration.inverse_temperature,
+        logit_rms=calibration.logit_rms,
+    )
 
 
 def start(
@@ -210,8 +228,8 @@ def start(
     """The initial state and entry 0 of the history, whose train metrics are an evaluation of the whole set."""
     del hyperparameters  # taken for one signature with `advance`
     state = init_state(key, spec, dataset.train_images.shape[1])
-    train = evaluate(state.params, dataset.train_images, dataset.train_labels, spec)
-    return state, _measure(state, train, dataset, spec)
+    loss, accuracy, _ = evaluate(state.params, dataset.train_images, dataset.train_labels, spec)
+    return state, _measure(state, (loss, accuracy), dataset, spec)
 
 
 def advance(

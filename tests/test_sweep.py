@@ -76,7 +76,7 @@ def test_bad_sweep_names_member_and_field(changes, mode, message):
 
 
 def metrics(*values):
-    return Metrics(*(jnp.array(values, jnp.float32) for _ in range(7)))
+    return Metrics(*(jnp.array(values, jnp.float32) for _ in record.METRICS))
 
 
 def test_record_of_members_of_different_length_and_fate(caplog):

@@ -78,17 +78,19 @@ def test_every_epoch_has_its_own_order_and_the_key_decides_it(small_dataset):
 def test_evaluation_in_chunks_is_the_whole(num_test):
     dataset = make_dataset(num_test=num_test)
     params = training.init_state(KEY, SPEC, 12).params
-    loss, accuracy = training.evaluate(params, dataset.test_images, dataset.test_labels, SPEC)
+    loss, accuracy, logits = training.evaluate(params, dataset.test_images, dataset.test_labels, SPEC)
     exact = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
     losses, hits, _ = softmax_loss(exact, dataset.test_images, dataset.test_labels)
     np.testing.assert_allclose(loss, losses.mean(), rtol=1e-5)
     np.testing.assert_allclose(accuracy, hits.mean(), rtol=1e-6)
+    hidden = np.tanh(dataset.test_images @ exact["hidden"]["kernel"])
+    np.testing.assert_allclose(logits, hidden @ exact["output"]["kernel"] + exact["output"]["bias"], atol=1e-5)
 
 
 def test_history_entries(small_dataset):
     """Entry 0 evaluates the initial network; J0 and J^2 are those of the hidden kernel."""
     state, first = training.start(KEY, HYPERPARAMETERS, small_dataset, SPEC)
-    expected = training.evaluate(state.params, small_dataset.train_images, small_dataset.train_labels, SPEC)
+    expected = training.evaluate(state.params, small_dataset.train_images, small_dataset.train_labels, SPEC)[:2]
     np.testing.assert_allclose([first.train_loss, first.train_accuracy], expected, rtol=1e-6)
     kernel = np.asarray(state.params["hidden"]["kernel"], np.float64)
     np.testing.assert_allclose(first.j_squared, 12 * kernel.var(), rtol=1e-5)
