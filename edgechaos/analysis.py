@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Num
 
-from edgechaos import scaling
+from edgechaos import courses, fits, scaling
 
 MEANING = {
-    "slope_a": "A of Eq. 4 per epoch: growth of J^2 without weight decay",
+    "slope_a": "A of Eq. 4 per epoch (at the full learning rate): growth of J^2 without weight decay",
     "slope_a_standard_error": "of the least-squares slope",
     "fitted_slope": "least-squares slope itself, A less what weight decay takes",
     "intercept_c": "C of Eq. 4",
@@ -27,19 +27,25 @@ MEANING = {
 }
 
 
+def _constant_d(config: Mapping[str, Any]) -> float:
+    """The config's D, which is that of the cross-entropy; NaN if it knows none."""
+    return (config["constant_d"] or np.nan) if config["loss"] == "cross_entropy" else np.nan
+
+
 def predicted_course(config: Mapping[str, Any], num_samples: int) -> Float[np.ndarray, "epochs"]:
     """J^2 after 0 ... epochs epochs by Eqs. 4 and 5, relaxing under weight decay; NaN if the config knows no D."""
     scale = scaling.scale_factor(config["learning_rate"], config["momentum"], config["batch_size"])
-    slope = scale * (config["constant_d"] or np.nan)
+    slope = scale * _constant_d(config)
     rate = scaling.relaxation_rate(scale, num_samples, config["weight_decay"])
-    epochs = np.arange(config["epochs"] + 1, dtype=np.float32)
-    return np.asarray(scaling.j_squared_after(epochs, config["init_j"] ** 2, slope, rate))
+    epochs = scaling.elapsed_epochs(config["schedule"], np.arange(config["epochs"] + 1.0), config["epochs"])
+    return np.asarray(scaling.j_squared_after(epochs.astype(np.float32), config["init_j"] ** 2, slope, rate))
 
 
 def predict(config: Mapping[str, Any], num_samples: int, seconds: float) -> dict[str, float]:
     """What the paper expects of a run: growth by Eq. 5 with the config's D, and least test loss at the edge.
 
-    Beyond J^2 = 1 the line of Eq. 4 is known to overshoot; `final_j_squared` shows by how much.
+    Under a schedule the scale factor is that of the moment. Beyond J^2 = 1 the line of Eq. 4 is known to overshoot;
+    `final_j_squared` shows by how much.
 
     Args:
       config: validated.
@@ -47,12 +53,14 @@ def predict(config: Mapping[str, Any], num_samples: int, seconds: float) -> dict
       seconds: expected computing time of one member.
     """
     scale = scaling.scale_factor(config["learning_rate"], config["momentum"], config["batch_size"])
-    slope = scale * (config["constant_d"] or np.nan)
+    slope = scale * _constant_d(config)
     rate = scaling.relaxation_rate(scale, num_samples, config["weight_decay"])
     at_edge = float(scaling.epochs_to(1.0, config["init_j"] ** 2, slope, rate)) if config["init_j"] < 1 else np.nan
+    if np.isfinite(at_edge):
+        at_edge = scaling.epochs_until(config["schedule"], at_edge, config["epochs"])
     known = {
         "slope_a": slope,
-        "constant_d": config["constant_d"] or np.nan,
+        "constant_d": _constant_d(config),
         "epoch_at_edge": at_edge,
         "optimal_epoch": at_edge,
         "j_squared_at_optimal_epoch": 1.0,
@@ -69,12 +77,15 @@ def measure(history: Mapping[str, np.ndarray], num_samples: int) -> dict[str, Fl
       history: as in history.npz.
       num_samples: S, for the growth that weight decay hides.
     """
-    measured = [_measure_member(history, member, num_samples) for member in range(len(history["seed"]))]
+    times = courses.elapsed(history)
+    measured = [_measure_member(history, member, times[member], num_samples) for member in range(len(times))]
     return {name: np.array([member[name] for member in measured]) for name in MEANING}
 
 
-def _measure_member(history: Mapping[str, np.ndarray], member: int, num_samples: int) -> dict[str, float]:
-    """One member's numbers."""
+def _measure_member(
+    history: Mapping[str, np.ndarray], member: int, times: Float[np.ndarray, "entries"], num_samples: int
+) -> dict[str, float]:
+    """One member's numbers; slopes are per epoch at the full learning rate."""
     j_squared, test_loss, test_accuracy = (
         history[name][member].astype(np.float64) for name in ("j_squared", "test_loss", "test_accuracy")
     )
@@ -87,8 +98,8 @@ def _measure_member(history: Mapping[str, np.ndarray], member: int, num_samples:
     scale = scaling.scale_factor(*(history[name][member] for name in ("learning_rate", "momentum", "batch_size")))
     fitted_slope = intercept = error = np.nan
     if fit_epochs >= 2:
-        fit = scaling.fit_slope(j_squared, fit_epochs)
-        fitted_slope, intercept, error = float(fit.slope), float(fit.intercept), float(fit.standard_error)
+        line = fits.fit_line(times[: fit_epochs + 1], j_squared[: fit_epochs + 1])
+        fitted_slope, intercept, error = line.slope, line.intercept, line.slope_error
     rate = scaling.relaxation_rate(scale, num_samples, history["weight_decay"][member])
     slope = fitted_slope + rate * j_squared[: fit_epochs + 1].mean()
     return {

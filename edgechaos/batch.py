@@ -38,7 +38,8 @@ class Run:
       dataset: on the devices.
       mesh: of this process's devices, along the members.
       whole: the record of all members.
-      order: all members, of which a batch is a stretch.
+      places: all members in their sequence, of which a batch is a stretch.
+      at_once: the most members of a batch.
       costs: relative cost of an epoch of each member.
       share: the batches of this process.
       bar: progress over all members for process 0, else over the share.
@@ -51,7 +52,8 @@ class Run:
     dataset: Dataset
     mesh: Mesh
     whole: record.Record
-    order: Int[np.ndarray, "members"]
+    places: schedule.Sequence
+    at_once: int
     costs: np.ndarray
     share: list[Stretch]
     bar: tqdm.tqdm
@@ -82,12 +84,13 @@ def train(shared: Run, stretch: Stretch) -> None:
     Raises:
       Interrupted: by Ctrl-C or SIGTERM, after the state was saved.
     """
-    members = shared.order[stretch.places()]
+    members = shared.places.members[stretch.places()]
     columns = record.part(shared.whole.columns, members)
     padded = np.concatenate([members, np.repeat(members[-1:], _size(shared, stretch) - len(members))])
     split = NamedSharding(shared.mesh, PartitionSpec("members"))
     all_columns = shared.whole.columns
-    numbers = {name: jnp.asarray(all_columns[name][padded], jnp.float32) for name in sweep.TRACED}
+    numbers = {name: jnp.asarray(all_columns[name][padded], jnp.float32) for name in (*sweep.TRACED, "epochs")}
+    numbers["num_epochs"] = numbers.pop("epochs")
     keys = jax.device_put(jax.vmap(jax.random.key)(jnp.asarray(all_columns["seed"][padded])), split)
     hyperparameters = jax.device_put(training.Hyperparameters(**numbers), split)
     spec = _spec_of(shared.config, columns, shared.dataset)
@@ -100,24 +103,21 @@ def train(shared: Run, stretch: Stretch) -> None:
     )
     if batch.record.is_running().any():
         _save(shared, batch)
-        name = f"member {members[0] + 1} of {len(shared.whole.diverged)}, " if stretch.size < len(shared.order) else ""
+        name = (
+            f"member {members[0] + 1} of {len(shared.whole.diverged)}, "
+            if stretch.size < len(shared.places.members)
+            else ""
+        )
         raise Interrupted(why_stopped(shared, f"after {name}epoch {batch.epoch}"))
     parts.write(shared.directory, stretch, batch.record.state())
-    checkpoints.remove(parts.checkpoint(shared.directory, stretch, len(shared.order)))
+    checkpoints.remove(parts.checkpoint(shared.directory, stretch))
 
 
 def _size(shared: Run, stretch: Stretch) -> int:
-    """Members to compute together: as many as in the largest batch of the same program, so that it compiles once.
-
-    A multiple of the devices; what is beyond the batch's own members repeats the last of them.
-    """
-
-    def program(one: Stretch) -> tuple:
-        return schedule.program(shared.whole.columns, int(shared.order[one.first]))
-
-    largest = max(one.size for one in shared.share if program(one) == program(stretch))
+    """Members to compute together, a multiple of the devices; those beyond the batch's own repeat the last of them."""
+    size = max(stretch.size, schedule.lanes(shared.whole.columns, shared.places, shared.at_once, stretch))
     devices = shared.mesh.devices.size
-    return -(-largest // devices) * devices
+    return -(-size // devices) * devices
 
 
 def _spec_of(config: Mapping[str, Any], columns: sweep.Columns, dataset: Dataset) -> training.Spec:
@@ -146,14 +146,14 @@ def _begin(
         record.fill(fresh, np.arange(stretch.size), saved["record"])
         batch = Batch(stretch, fresh, jax.device_put(saved["state"], split), int(saved["epoch"]))
         logger.info("resuming '%s' after epoch %d", shared.directory, batch.epoch)
-    record.fill(shared.whole, shared.order[stretch.places()], fresh.state())
+    record.fill(shared.whole, shared.places.members[stretch.places()], fresh.state())
     move(shared)
     return batch
 
 
 def _restore(shared: Run, stretch: Stretch, shapes: training.TrainState) -> dict[str, Any] | None:
     """The checkpoint of a batch, which may be part of a longer one's; padded again for the devices there are now."""
-    holders = [one for one in parts.begun(shared.directory, len(shared.order)) if one.holds(stretch)]
+    holders = [one for one in parts.begun(shared.directory) if one.holds(stretch)]
     for holder in sorted(holders, key=lambda one: one.size):
         saved = _read(shared, holder, shapes)
         if saved is not None:
@@ -169,10 +169,10 @@ def _restore(shared: Run, stretch: Stretch, shapes: training.TrainState) -> dict
 
 def _read(shared: Run, stretch: Stretch, shapes: training.TrainState) -> dict[str, Any] | None:
     """The newest intact checkpoint that was saved of just this batch, without padding."""
-    columns = record.part(shared.whole.columns, shared.order[stretch.places()])
+    columns = record.part(shared.whole.columns, shared.places.members[stretch.places()])
     states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((stretch.size, *leaf.shape[1:]), leaf.dtype), shapes)
     template = {"state": states, "record": record.empty(columns).state(), "epoch": np.zeros((), int)}
-    folder = parts.checkpoint(shared.directory, stretch, len(shared.order))
+    folder = parts.checkpoint(shared.directory, stretch)
     return checkpoints.restore(folder, template, _identity(shared, stretch))
 
 
@@ -182,8 +182,10 @@ def _take(tree: Any, members: Int[np.ndarray, "some"]) -> Any:
 
 
 def _identity(shared: Run, stretch: Stretch) -> str:
-    """A checkpoint fits a config and a batch of the same identity only."""
-    return identity({**shared.config, "batch": list(stretch)})
+    """A checkpoint fits the same members of the same config only, whatever others there are."""
+    members = sweep.keys(record.part(shared.whole.columns, shared.places.members[stretch.places()]))
+    fields = {name: value for name, value in shared.config.items() if name not in sweep.MEMBER_FIELDS}
+    return identity({**fields, "members": members})
 
 
 def _advance(
@@ -202,7 +204,7 @@ def _advance(
         _keep_kernels(shared, batch)
         now = time.monotonic()
         batch.record.seconds[:] = former + (now - begin) / batch.stretch.size
-        record.fill(shared.whole, shared.order[batch.stretch.places()], batch.record.state())
+        record.fill(shared.whole, shared.places.members[batch.stretch.places()], batch.record.state())
         _show(shared, batch)
         if now - saved_at > shared.config["checkpoint_seconds"]:
             _save(shared, batch)
@@ -210,7 +212,7 @@ def _advance(
         if distributed.is_first() and now - refreshed_at > max(5.0, refresh_seconds / _REFRESH_SHARE):
             before = time.monotonic()
             if jax.process_count() > 1:
-                parts.merge(shared.directory, shared.whole, shared.order, finished_only=False)
+                parts.merge(shared.directory, shared.whole, shared.places.members, finished_only=False)
             shared.refresh(shared.whole.history())
             refreshed_at = time.monotonic()
             refresh_seconds = refreshed_at - before
@@ -239,7 +241,7 @@ def _save(shared: Run, batch: Batch) -> None:
         parts.write(shared.directory, batch.stretch, batch.record.state())
     state = jax.tree.map(lambda leaf: np.asarray(leaf)[: batch.stretch.size], batch.state)
     content = {"state": state, "record": batch.record.state(), "epoch": np.array(batch.epoch)}
-    folder = parts.checkpoint(shared.directory, batch.stretch, len(shared.order))
+    folder = parts.checkpoint(shared.directory, batch.stretch)
     checkpoints.save(folder, batch.epoch, content, _identity(shared, batch.stretch))
 
 
@@ -257,8 +259,8 @@ def _keep_kernels(shared: Run, batch: Batch) -> None:
     for name, which in ((f"epoch-{batch.epoch}", running & (batch.epoch in chosen)), ("edge", nearest)):
         if which.any():
             kernels = np.asarray(batch.state.params["hidden"]["kernel"])[: len(which)][which]
-            members = shared.order[batch.stretch.places()][which]
-            runs.keep_kernels(shared.directory, name, kernels, batch.epoch, members)
+            places = np.arange(batch.stretch.first, batch.stretch.first + batch.stretch.size)[which]
+            runs.keep_kernels(shared.directory, name, kernels, batch.epoch, places)
 
 
 def move(shared: Run) -> None:

@@ -11,9 +11,10 @@ from edgechaos.activations import ACTIVATIONS
 from edgechaos.data import DATASETS
 from edgechaos.errors import UserError
 from edgechaos.optim import MODES, OPTIMIZERS
+from edgechaos.scaling import SCHEDULES
 from edgechaos.sweep import AXES, combinations
 from edgechaos.sweep import MODES as SWEEP_MODES
-from edgechaos.training import CONSTRAINTS
+from edgechaos.training import CONSTRAINTS, LOSSES
 
 
 class Field(NamedTuple):
@@ -68,11 +69,13 @@ TRAINING_FIELDS: dict[str, Field] = {
         str, lambda value: True, "a folder, '' for the user's cache", "where data are cached and looked for"
     ),
     "learning_rate": real(lambda value: value > 0, "> 0", "eta of Eq. 6"),
+    "schedule": one_of(SCHEDULES, "what the learning rate does over a run's own length: stay, or fall to 0"),
     "momentum": real(lambda value: 0 <= value < 1, "in [0, 1)", "alpha of Eq. 6"),
     "batch_size": integer(1, "B, samples per step, at most the training set"),
     "weight_decay": real(lambda value: value >= 0, ">= 0", "lambda of Eq. 6: the gradient gets 2 lambda w"),
     "weight_decay_mode": one_of(MODES, "whether the decay passes through the momentum"),
     "optimizer": one_of(OPTIMIZERS, "Eq. 6, or Adam, which takes no momentum"),
+    "loss": one_of(tuple(LOSSES), "of the logits; squared_error is against one-hot labels, mean over the classes"),
     "constraint": one_of(tuple(CONSTRAINTS), "what else acts on the kernels after each step"),
     "activation": one_of(tuple(ACTIVATIONS), "of the hidden layer"),
     "init_j0": real(lambda value: True, "a finite number", "J0 of the initial hidden kernel"),
@@ -88,8 +91,6 @@ TRAINING_FIELDS: dict[str, Field] = {
     **RUN_FIELDS,
 }
 _SEEDS = 2**31  # JAX keeps the low 32 bits of a seed
-# what a config meant before it had these fields
-FORMER = {"constraint": "none"}
 # a run may be resumed with other values of these
 INCIDENTAL = ("data_dir", "devices", "checkpoint_seconds", "memory_gib", "fig2_workdir", "trials")
 

@@ -34,10 +34,21 @@ def verdicts(history: Mapping[str, np.ndarray], slope: Float[np.ndarray, "member
 _PAPER_SCALE = scaling.scale_factor(0.02, 0.5, 32)
 
 
+def elapsed(history: Mapping[str, np.ndarray]) -> Float[np.ndarray, "members entries"]:
+    """Epochs at the full learning rate that each entry's epochs of the member's schedule amount to."""
+    epochs = np.arange(history["j_squared"].shape[1], dtype=float)
+    if "schedule" not in history:
+        return np.broadcast_to(epochs, history["j_squared"].shape)
+    members = zip(history["schedule"], history["epochs"], strict=True)
+    return np.stack([scaling.elapsed_epochs(str(schedule), epochs, int(length)) for schedule, length in members])
+
+
 def rescaled_epochs(history: Mapping[str, np.ndarray]) -> Float[np.ndarray, "members entries"]:
-    """Epochs times the scale factor in units of the paper's run of Fig. 2, in which Eq. 5 makes all courses one."""
-    epochs = np.arange(history["j_squared"].shape[1])
-    return epochs * (scale_factors(history) / _PAPER_SCALE)[:, None]
+    """Epochs times the scale factor in units of the paper's run of Fig. 2, in which Eq. 5 makes all courses one.
+
+    The scale factor is that of the moment, if the learning rate has a schedule.
+    """
+    return elapsed(history) * (scale_factors(history) / _PAPER_SCALE)[:, None]
 
 
 def collapse(history: Mapping[str, np.ndarray]) -> dict[str, Float[np.ndarray, "seeds"]]:
@@ -83,7 +94,7 @@ def closed_form(
     """J^2 of a member's epochs by Appendix C: growth with D, relaxation by its weight decay."""
     scale = float(scale_factors(history)[member])
     rate = scaling.relaxation_rate(scale, num_samples, float(history["weight_decay"][member]))
-    epochs = np.arange(history["j_squared"].shape[1], dtype=np.float32)
+    epochs = elapsed(history)[member].astype(np.float32)
     return np.asarray(scaling.j_squared_after(epochs, float(history["j_squared"][member, 0]), constant_d * scale, rate))
 
 
@@ -102,14 +113,20 @@ def last_mean(course: Float[np.ndarray, "*members entries"]) -> Float[np.ndarray
 
 
 def weight_decay_course(
-    decay: Float[np.ndarray, "*members entries"], learning_rate: float, momentum: float, num_steps: int
+    decay: Float[np.ndarray, "*members entries"],
+    learning_rate: float,
+    momentum: float,
+    num_steps: int,
+    elapsed: Float[np.ndarray, "entries"] | None = None,
 ) -> Float[np.ndarray, "*members epochs"]:
-    """lambda of each epoch of a held run, its mean over the epoch's steps.
+    """lambda of each epoch of a held run, its mean over the epoch's steps, at the learning rate of the epoch.
 
     Args:
       decay: sum of delta over the steps so far, after each epoch, as in history.npz.
       learning_rate: eta.
       momentum: alpha.
       num_steps: per epoch.
+      elapsed: as `elapsed` gives it for the members, if the learning rate has a schedule.
     """
-    return np.diff(decay.astype(np.float64), axis=-1) / num_steps * (1 - momentum) / (2 * learning_rate)
+    share = 1.0 if elapsed is None else np.diff(elapsed)
+    return np.diff(decay.astype(np.float64), axis=-1) / (num_steps * share) * (1 - momentum) / (2 * learning_rate)

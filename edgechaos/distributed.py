@@ -81,7 +81,7 @@ def _check(coordinator: str | None, number: int | None, index: int | None) -> No
 
 
 @contextlib.contextmanager
-def work_directory(path: str | os.PathLike, config: Mapping[str, Any]) -> Iterator[Path]:
+def work_directory(path: str | os.PathLike, config: Mapping[str, Any], grows: bool = False) -> Iterator[Path]:
     """`runs.work_directory`, which process 0 holds and the others join; one that fails makes the others stop.
 
     Raises:
@@ -91,7 +91,7 @@ def work_directory(path: str | os.PathLike, config: Mapping[str, Any]) -> Iterat
     with contextlib.ExitStack() as stack:
         if is_first():
             try:
-                stack.enter_context(runs.work_directory(path, config))
+                stack.enter_context(runs.work_directory(path, config, grows))
                 _marker(directory).unlink(missing_ok=True)
             except UserError as error:
                 failure = error

@@ -60,25 +60,29 @@ def run(
       Interrupted: by Ctrl-C or SIGTERM, after the state was saved.
       ShareDone: another process than process 0 is through.
     """
-    finished = _finished(directory)
-    if int(distributed.agree(np.array(finished is not None, np.int32))):
-        if finished is None:
+    whole = _known(directory, config)
+    if int(distributed.agree(np.array(_is_finished(whole), np.int32))):
+        if not distributed.is_first():
             raise distributed.ShareDone
-        return finished
+        logger.info("'%s' holds the finished run; drawing it again", directory)
+        parts.remove(directory)
+        return whole.history()
     devices = chosen_devices(config)
-    whole, mesh = record.empty(sweep.members(config)), Mesh(np.array(devices), ("members",))
-    order, costs = schedule.order(whole.columns), _cost(whole, dataset)
-    share = _share(directory, whole, order, costs, _members_at_once(whole, dataset, devices))
+    mesh, costs = Mesh(np.array(devices), ("members",)), _cost(whole, dataset)
+    places = schedule.Sequence(*distributed.agree(np.stack(runs.sequence(directory, config))))
+    at_once = _members_at_once(whole, dataset, devices)
+    share = _share(directory, whole, places, costs, at_once)
     dataset_on_devices = jax.device_put(dataset, NamedSharding(mesh, PartitionSpec()))
     redirected = tqdm.contrib.logging.logging_redirect_tqdm([logging.getLogger("edgechaos")])
-    with _bar(whole, order, costs, share) as bar, redirected, stop_requests("epoch") as stop:
+    with _bar(whole, places.members, costs, share) as bar, redirected, stop_requests("epoch") as stop:
         shared = batch.Run(
             directory,
             config,
             dataset_on_devices,
             mesh,
             whole,
-            order,
+            places,
+            at_once,
             costs,
             share,
             bar,
@@ -115,42 +119,46 @@ def _finish(
     return whole.history()
 
 
-def _finished(directory: Path) -> dict[str, np.ndarray] | None:
-    """The history of a finished run, if `directory` holds one."""
-    if not distributed.is_first() or not (directory / "history.npz").exists():
-        return None
-    earlier = read_npz(directory / "history.npz")
-    complete = earlier["diverged"] | (earlier["epochs_done"] == earlier["epochs"])
-    if not complete.all() or earlier["diverged"].all():
-        return None
-    logger.info("'%s' holds the finished run; drawing it again", directory)
-    parts.remove(directory)
-    return earlier
+def _known(directory: Path, config: Mapping[str, Any]) -> record.Record:
+    """The record of all members, in process 0 with those that history.npz has from beginning to end."""
+    whole, path = record.empty(sweep.members(config)), directory / "history.npz"
+    if distributed.is_first() and path.exists():
+        try:
+            record.adopt(whole, read_npz(path))
+        except (KeyError, ValueError, IndexError) as error:
+            raise UserError(f"'{path}' is damaged ({error}); remove it to compute it again") from error
+    return whole
+
+
+def _is_finished(whole: record.Record) -> bool:
+    """Whether every member has come to its end, and not all have diverged."""
+    return not whole.is_running().any() and not whole.diverged.all()
 
 
 def _share(
-    directory: Path, whole: record.Record, order: Int[np.ndarray, "members"], costs: np.ndarray, at_once: int
+    directory: Path, whole: record.Record, places: schedule.Sequence, costs: np.ndarray, at_once: int
 ) -> list[Stretch]:
     """The batches that this process is to compute; fills `whole` with those that are finished.
 
     Process 0 looks at the directory and decides, so that all agree.
     """
     parts.begin(directory)
+    order = places.members
     batch_of = np.full(len(order), -1, np.int32)
     if distributed.is_first():
         parts.merge(directory, whole, order, finished_only=True)
         done = ~whole.is_running()[order]
-        begun = parts.begun(directory, len(order))
-        for number, stretch in enumerate(schedule.batches(whole.columns, at_once, done, begun)):
+        begun = parts.begun(directory)
+        for number, stretch in enumerate(schedule.batches(whole.columns, places, at_once, done, begun)):
             batch_of[stretch.places()] = number
     batch_of = distributed.agree(batch_of)
     numbers = np.unique(batch_of[batch_of >= 0])
-    places = [np.flatnonzero(batch_of == number) for number in numbers]
-    total = np.array([float((costs * whole.columns["epochs"])[order[where]].sum()) for where in places])
+    stretches = [np.flatnonzero(batch_of == number) for number in numbers]
+    total = np.array([float((costs * whole.columns["epochs"])[order[where]].sum()) for where in stretches])
     process = schedule.shares(total, jax.process_count())
     return [
         Stretch(int(where[0]), len(where))
-        for where, index in zip(places, process, strict=True)
+        for where, index in zip(stretches, process, strict=True)
         if index == jax.process_index()
     ]
 
@@ -162,7 +170,7 @@ def _wait_for_others(shared: batch.Run) -> None:
       Interrupted: this process or another was asked to stop.
     """
     while True:
-        parts.merge(shared.directory, shared.whole, shared.order, finished_only=False)
+        parts.merge(shared.directory, shared.whole, shared.places.members, finished_only=False)
         if not shared.whole.is_running().any():
             return
         if shared.is_asked_to_stop():

@@ -1,5 +1,7 @@
 """A whole run of one network, an epoch per call, for probes and searches that keep nothing on disk."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +24,8 @@ def train(
     """
     dataset = jax.device_put(dataset)
     keys = jax.random.split(jax.random.key(seed), 1)
-    numbers = jax.tree.map(lambda number: jnp.full(1, number), hyperparameters)
+    spanned = dataclasses.replace(hyperparameters, num_epochs=float(num_epochs))
+    numbers = jax.tree.map(lambda number: jnp.full(1, number), spanned)
     state, first = training.start_members(keys, numbers, dataset, spec)
     entries = [first]
     for _ in range(num_epochs):

@@ -44,16 +44,15 @@ def merge(directory: Path, whole: Record, order: Int[np.ndarray, "members"], fin
         fill(whole, members[newer], {name: values[newer] for name, values in one.state().items()})
 
 
-def checkpoint(directory: Path, stretch: Stretch, num_members: int) -> Path:
+def checkpoint(directory: Path, stretch: Stretch) -> Path:
     """Folder of a batch's checkpoints."""
-    return directory / ("checkpoint" if stretch.size == num_members else f"checkpoint-{stretch}")
+    return directory / f"checkpoint-{stretch}"
 
 
-def begun(directory: Path, num_members: int) -> list[Stretch]:
+def begun(directory: Path) -> list[Stretch]:
     """The batches that left checkpoints."""
     named = [schedule.parse(path.name.removeprefix("checkpoint-")) for path in directory.glob("checkpoint-*")]
-    whole = [Stretch(0, num_members)] if (directory / "checkpoint").exists() else []
-    return [*whole, *(stretch for stretch in named if stretch is not None)]
+    return [stretch for stretch in named if stretch is not None]
 
 
 def remove(directory: Path) -> None:

@@ -19,9 +19,9 @@ METRICS = (
 MEANING = {
     "j0": "[member, epochs + 1] J0 = N mean(W) of the hidden kernel after e epochs",
     "j_squared": "[member, epochs + 1] J^2 = N var(W) of the hidden kernel",
-    "train_loss": "[member, epochs + 1] cross-entropy without penalty; entry 0 evaluates the initial network, "
+    "train_loss": "[member, epochs + 1] the loss without penalty; entry 0 evaluates the initial network, "
     "later entries are means over the samples of the epoch that ended, each before its update",
-    "test_loss": "[member, epochs + 1] cross-entropy on the test set",
+    "test_loss": "[member, epochs + 1] the loss on the test set",
     "train_accuracy": "[member, epochs + 1] share in [0, 1], taken like train_loss",
     "test_accuracy": "[member, epochs + 1] share in [0, 1] on the test set",
     "decay": "[member, epochs + 1] sum over the steps so far of the share of a weight that hold_at_edge removes; "
@@ -39,6 +39,8 @@ MEANING = {
     "init_j": "[member] J of the initial hidden kernel",
     "optimizer": "[member] sgd or adam",
     "constraint": "[member] what else acted on the kernels",
+    "schedule": "[member] of the learning rate, over the member's own epochs",
+    "loss": "[member] cross_entropy, or squared_error (mean over the classes, labels one-hot)",
     "epochs": "[member] length of its run; entries beyond it are NaN",
     "seed": "[member] PRNG seed",
     "epochs_done": "[member] epochs behind its last finite entries",
@@ -99,6 +101,24 @@ def fill(record: Record, members: Int[np.ndarray, "batch"], state: Mapping[str, 
             values[members, :width] = new[:, :width]
         else:
             values[members] = new
+
+
+def adopt(record: Record, history: Mapping[str, np.ndarray]) -> None:
+    """Takes over the members of an earlier history.npz that had come to their ends; what it did not measure is NaN."""
+    place = {key: member for member, key in enumerate(sweep.keys(record.columns))}
+    columns = {name: _column(history, name) for name in record.columns}
+    ended = history["diverged"] | (history["epochs_done"] == history["epochs"])
+    pairs = [(place[key], member) for member, key in enumerate(sweep.keys(columns)) if ended[member] and key in place]
+    if not pairs:
+        return
+    members, earlier = np.array(pairs).T
+    unknown = np.full(history["j_squared"].shape, np.nan, np.float32)
+    fill(record, members, {name: history.get(name, unknown)[earlier] for name in record.state()})
+
+
+def _column(history: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """A column of a history, also of one from before there was such a field."""
+    return history[name] if name in history else np.full(len(history["seed"]), sweep.FORMER[name])
 
 
 def enter(record: Record, epoch: int, metrics: training.Metrics) -> None:

@@ -17,8 +17,9 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from edgechaos import schedule, sweep
 from edgechaos._version import __version__
-from edgechaos.config import FORMER, INCIDENTAL
+from edgechaos.config import INCIDENTAL
 from edgechaos.errors import UserError
 from edgechaos.files import atomic_write, exclusive_lock, read_npz, writable_directory, write_npz
 
@@ -28,12 +29,13 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "matp
 
 
 @contextlib.contextmanager
-def work_directory(path: str | os.PathLike, config: Mapping[str, Any]) -> Iterator[Path]:
+def work_directory(path: str | os.PathLike, config: Mapping[str, Any], grows: bool = False) -> Iterator[Path]:
     """Opens a work directory for one configuration and holds it until the end.
 
     Args:
       path: created if need be.
       config: must equal the one that the directory was begun with, but for fields that do not bear on the result.
+      grows: whether more seeds and more values of a sweep may be added to what is there.
 
     Raises:
       UserError: not writable, held by another process, begun with another config (the differences are named), or its
@@ -41,30 +43,101 @@ def work_directory(path: str | os.PathLike, config: Mapping[str, Any]) -> Iterat
     """
     directory = writable_directory(path, "workdir")
     with exclusive_lock(directory / ".lock", wait=False):
-        _refuse_other_config(directory / "config.json", config)
+        earlier = _earlier_config(directory)
+        if earlier is not None:
+            _refuse_other_config(directory, earlier, _jsonable(config), grows)
         _refuse_damaged_arrays(directory)
         write_json(directory / "config.json", dict(config))
         yield directory
 
 
-def _refuse_other_config(path: Path, config: Mapping[str, Any]) -> None:
-    """Compares with the config.json of an earlier run that left arrays or a checkpoint behind."""
+def _earlier_config(directory: Path) -> dict[str, Any] | None:
+    """The config.json of an earlier run that left arrays or a checkpoint behind.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    path = directory / "config.json"
     if not path.exists():
-        return
-    if not any(any(path.parent.glob(left)) for left in ("*.npz", "checkpoint*", "parts/*.npz")):
-        (path.parent / "provenance.json").unlink(missing_ok=True)  # of commands that came to nothing
-        return
+        return None
+    if not any(any(directory.glob(left)) for left in ("*.npz", "checkpoint*", "parts/*.npz")):
+        (directory / "provenance.json").unlink(missing_ok=True)  # of commands that came to nothing
+        return None
+    return _read_json(path, dict, f"remove '{directory}' or name another workdir")
+
+
+def _read_json(path: Path, kind: type, remedy: str) -> Any:
+    """What a file of ours holds.
+
+    Raises:
+      UserError: it is damaged; `remedy` says what to do.
+    """
     try:
-        earlier, config = json.loads(path.read_text()), _jsonable(config)
-        earlier = {name: value for name, value in FORMER.items() if name in config} | earlier
-        differing = [
-            name for name in {**earlier, **config} if name not in INCIDENTAL and earlier.get(name) != config.get(name)
-        ]
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"'{path}' is damaged ({error}); remove '{path.parent}' or name another workdir") from error
-    if differing:
-        named = ", ".join(f"{name} {earlier.get(name)!r} -> {config.get(name)!r}" for name in differing)
-        raise UserError(f"workdir = '{path.parent}' holds a run of another config ({named}); name another workdir")
+        content = json.loads(path.read_text())
+        if not isinstance(content, kind):
+            raise ValueError(f"a {type(content).__name__}")
+    except ValueError as error:
+        raise UserError(f"'{path}' is damaged ({error}); {remedy}") from error
+    return content
+
+
+def _refuse_other_config(directory: Path, earlier: dict[str, Any], config: dict[str, Any], grows: bool) -> None:
+    """Raises a UserError if `config` neither equals the earlier one nor extends it; writes down an extension."""
+    earlier = {name: value for name, value in sweep.FORMER.items() if name in config} | earlier
+    differing = [
+        name for name in {**earlier, **config} if name not in INCIDENTAL and earlier.get(name) != config.get(name)
+    ]
+    if not differing:
+        return
+    if grows and set(differing) <= set(sweep.MEMBER_FIELDS) - {"seed"}:
+        try:
+            added = sweep.added(earlier, config)
+        except (KeyError, TypeError, ValueError) as error:
+            path = directory / "config.json"
+            raise UserError(f"'{path}' is damaged ({error}); name another workdir") from error
+        if not added.missing:
+            former = [one for one in _former_sweeps(directory) if one != _sweep_of(earlier)]
+            write_json(directory / "sequence.json", {"former": [*former, _sweep_of(earlier)]})
+            logger.info("'%s' holds %d members; adding %d", directory, added.kept, added.new)
+            return
+        if differing == ["num_seeds"]:
+            raise UserError(
+                f"num_seeds = {config['num_seeds']}: '{directory}' holds {earlier['num_seeds']} seeds; ask for as many "
+                "or more, or name another workdir"
+            )
+        if "sweep" in differing:
+            raise UserError(
+                f"sweep: an extension must keep the members of '{directory}', but it drops {added.missing}; name "
+                "another workdir"
+            )
+    named = ", ".join(f"{name} {earlier.get(name)!r} -> {config.get(name)!r}" for name in differing)
+    raise UserError(f"workdir = '{directory}' holds a run of another config ({named}); name another workdir")
+
+
+def _sweep_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config tells its members."""
+    return {name: config[name] for name in sweep.MEMBER_FIELDS}
+
+
+def _former_sweeps(directory: Path) -> list[dict[str, Any]]:
+    """What an extended work directory held before each of its extensions."""
+    path = directory / "sequence.json"
+    if not path.exists():
+        return []
+    return _read_json(path, dict, "name another workdir")["former"]
+
+
+def sequence(directory: Path, config: Mapping[str, Any]) -> schedule.Sequence:
+    """The members in the order that names their files; those of an extension come after those before it.
+
+    Raises:
+      UserError: what the directory keeps of former extensions is damaged.
+    """
+    try:
+        former = [sweep.members(one) for one in _former_sweeps(directory)]
+        return schedule.sequence(sweep.members(config), former)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"'{directory / 'sequence.json'}' is damaged ({error}); name another workdir") from error
 
 
 def _refuse_damaged_arrays(directory: Path) -> None:
@@ -110,30 +183,37 @@ def _jsonable(value: Any) -> Any:
 
 
 def keep_kernels(
-    directory: Path, name: str, kernels: Float[np.ndarray, "some N N"], epoch: int, members: Int[np.ndarray, "some"]
+    directory: Path, name: str, kernels: Float[np.ndarray, "some N N"], epoch: int, places: Int[np.ndarray, "some"]
 ) -> None:
-    """Keeps hidden kernels of some members, each in kernels/NAME-MEMBER.npz of a work directory."""
+    """Keeps hidden kernels of some members, each in kernels/NAME-PLACE.npz by its place in the sequence."""
     (directory / "kernels").mkdir(exist_ok=True)
-    for member, kernel in zip(members, kernels, strict=True):
-        write_npz(directory / "kernels" / f"{name}-{member}.npz", {"kernel": kernel, "epoch": np.array(epoch)})
+    for place, kernel in zip(places, kernels, strict=True):
+        write_npz(directory / "kernels" / f"{name}-{place}.npz", {"kernel": kernel, "epoch": np.array(epoch)})
 
 
-def read_kernels(directory: Path, num_members: int) -> dict[str, dict[str, np.ndarray]]:
+def read_kernels(directory: Path, places: schedule.Sequence) -> dict[str, dict[str, np.ndarray]]:
     """The kept kernels: name -> kernel [members, N, N] and epoch [members], NaN and -1 where there is none.
+
+    Args:
+      directory: the work directory.
+      places: its `sequence`.
 
     Raises:
       UserError: a file is damaged.
     """
     kept: dict[str, dict[str, np.ndarray]] = {}
     for path in sorted((directory / "kernels").glob("*-*.npz")):
-        name, _, member = path.stem.rpartition("-")
+        name, _, place = path.stem.rpartition("-")
         one = _read_kernel(path)
         if name not in kept:
-            shape = num_members, *one["kernel"].shape
-            kept[name] = {"kernel": np.full(shape, np.nan, np.float32), "epoch": np.full(num_members, -1)}
-        if member.isdecimal() and int(member) < num_members:
+            size = len(places.members)
+            kept[name] = {
+                "kernel": np.full((size, *one["kernel"].shape), np.nan, np.float32),
+                "epoch": np.full(size, -1),
+            }
+        if place.isdecimal() and int(place) < len(places.members):
             for entry, values in kept[name].items():
-                values[int(member)] = one[entry]
+                values[places.members[int(place)]] = one[entry]
     return kept
 
 

@@ -9,6 +9,8 @@ from jaxtyping import Array, Bool, Float, Num
 
 Scalar = Num[Array | np.ndarray, "..."] | np.number | float | int
 
+SCHEDULES = ("constant", "linear", "cosine")
+
 
 @struct.dataclass
 class LinearFit:
@@ -26,6 +28,58 @@ def scale_factor(learning_rate: Scalar, momentum: Scalar, batch_size: Scalar) ->
     0.00125
     """
     return learning_rate / ((1 - momentum) * batch_size)
+
+
+def schedule_factor(schedule: str, progress: Scalar) -> Scalar:
+    """Share of the learning rate that a schedule leaves when a share `progress` of the run lies behind.
+
+    "constant": 1; "linear": 1 - progress; "cosine": (1 + cos(pi progress)) / 2.
+
+    >>> float(schedule_factor("linear", 0.25))
+    0.75
+    """
+    if schedule == "linear":
+        return 1.0 - jnp.asarray(progress)
+    if schedule == "cosine":
+        return 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.asarray(progress)))
+    return jnp.ones_like(jnp.asarray(progress, float))
+
+
+def elapsed_epochs(
+    schedule: str, epochs: Num[np.ndarray, "*entries"] | float | int, num_epochs: float | int
+) -> Float[np.ndarray, "*entries"]:
+    """Epochs at the full learning rate that move J^2 as far as `epochs` of a schedule: the integral of its factor.
+
+    Growth and decay of J^2 are both in proportion to eta (Eq. C5), so that a schedule only changes the clock.
+
+    Args:
+      schedule: one of `SCHEDULES`.
+      epochs: in [0, num_epochs].
+      num_epochs: length of the run.
+    """
+    epochs = np.asarray(epochs, np.float64)
+    if schedule == "linear":
+        epochs = epochs - epochs**2 / (2 * num_epochs)
+    elif schedule == "cosine":
+        epochs = epochs / 2 + num_epochs / (2 * np.pi) * np.sin(np.pi * epochs / num_epochs)
+    return np.asarray(epochs)
+
+
+def epochs_until(schedule: str, elapsed: float, num_epochs: float | int) -> float:
+    """The inverse of `elapsed_epochs`; infinity if the learning rate has fallen to 0 before.
+
+    >>> round(epochs_until("linear", 3.0, 8), 9)
+    4.0
+    """
+    if schedule == "constant":
+        return elapsed
+    if not elapsed <= num_epochs / 2:
+        return np.inf
+    low, high = 0.0, float(num_epochs)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if elapsed_epochs(schedule, middle, num_epochs) < elapsed else (low, middle)
+    return high
 
 
 def fit_slope(j_squared: Float[Array | np.ndarray, "*members epochs"], num_epochs: int) -> LinearFit:

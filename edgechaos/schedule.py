@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from edgechaos import sweep
 from edgechaos.sweep import STATIC, Columns
 
 
@@ -50,27 +51,70 @@ def order(columns: Columns) -> Int[np.ndarray, "members"]:
     return np.array(sorted(members, key=lambda member: (program(columns, member), columns["epochs"][member])), int)
 
 
+class Sequence(NamedTuple):
+    """The members in the order that names their files.
+
+    Attributes:
+      members: the member at each place.
+      generation: 0 for the members of the beginning, 1 for those of the first extension, and so on.
+    """
+
+    members: Int[np.ndarray, "places"]
+    generation: Int[np.ndarray, "places"]
+
+
+def sequence(columns: Columns, former: Iterable[Columns] = ()) -> Sequence:
+    """The sequence of a sweep: members of former sweeps keep their places, those of an extension follow.
+
+    Args:
+      columns: of all members.
+      former: columns of the sweep before each extension, the first one first; each holds what the one before holds.
+    """
+    member_of = {key: member for member, key in enumerate(sweep.keys(columns))}
+    generation_of: dict[int, int] = {}
+    for generation, some in enumerate((*former, columns)):
+        names = sweep.keys(some)
+        for member in order(some):
+            generation_of.setdefault(member_of[names[member]], generation)
+    return Sequence(np.array(list(generation_of), int), np.array(list(generation_of.values()), int))
+
+
+def lanes(columns: Columns, places: Sequence, at_once: int, stretch: Stretch) -> int:
+    """Members in the largest batch of a stretch's program and generation, so that each batch of it compiles once.
+
+    It does not depend on what is done, so that a batch has the same bits whether or not it was interrupted.
+    """
+    kinds = [(program(columns, member), generation) for member, generation in zip(*places, strict=True)]
+    number = kinds.count(kinds[stretch.first])
+    return -(-number // -(-number // at_once))
+
+
 def batches(
-    columns: Columns, at_once: int, done: Bool[np.ndarray, "places"], begun: Iterable[Stretch] = ()
+    columns: Columns,
+    places: Sequence,
+    at_once: int,
+    done: Bool[np.ndarray, "places"],
+    begun: Iterable[Stretch] = (),
 ) -> list[Stretch]:
     """Splits what is not done into batches that have one program and, if begun, one epoch behind them.
 
     Args:
       columns: of all members.
+      places: where they stand.
       at_once: the most members of a batch, >= 1.
-      done: for each place of the order.
+      done: for each place of the sequence.
       begun: batches of earlier processes that left a checkpoint; within a longer one, a shorter one is the newer.
     """
-    programs = [program(columns, member) for member in order(columns)]
+    kinds = [(program(columns, member), generation) for member, generation in zip(*places, strict=True)]
     owner = np.full(len(done), -1)
     for number, stretch in enumerate(sorted(begun, key=lambda stretch: -stretch.size)):
         owner[stretch.places()] = number
     result = []
-    alike = itertools.groupby(range(len(done)), lambda place: (bool(done[place]), programs[place], owner[place]))
+    alike = itertools.groupby(range(len(done)), lambda place: (bool(done[place]), kinds[place], owner[place]))
     for (is_done, *_), group in alike:
-        places = list(group)
+        one = list(group)
         if not is_done:
-            pieces = np.array_split(places, -(-len(places) // at_once))
+            pieces = np.array_split(one, -(-len(one) // at_once))
             result += [Stretch(int(piece[0]), len(piece)) for piece in pieces]
     return result
 

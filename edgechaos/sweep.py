@@ -1,9 +1,10 @@
 """The members of a sweep, and how many of them a machine computes together."""
 
+import collections
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
@@ -12,9 +13,12 @@ Columns = dict[str, Shaped[np.ndarray, "members"]]
 
 # what may differ between members; a program is compiled for each value of the static ones
 TRACED = ("learning_rate", "momentum", "weight_decay")
-STATIC = ("batch_size", "init_j0", "init_j", "optimizer", "constraint")
+STATIC = ("batch_size", "init_j0", "init_j", "optimizer", "constraint", "schedule", "loss")
 AXES = (*TRACED, *STATIC, "epochs")
 MODES = ("product", "zip")
+# what a config or a history meant before it had these fields
+FORMER = {"optimizer": "sgd", "constraint": "none", "schedule": "constant", "loss": "cross_entropy"}
+MEMBER_FIELDS = (*AXES, "seed", "num_seeds", "sweep", "sweep_mode")  # what `members` reads of a config
 
 _VECTORIZED_UP_TO = 256  # neurons; wider layers fill a processor's cores by themselves (BUILD_NOTES.md)
 _MOST_VECTORIZED = 32  # members per device
@@ -37,6 +41,42 @@ def members(config: Mapping[str, Any]) -> Columns:
     seeds = range(config["seed"], config["seed"] + config["num_seeds"])
     rows = [{**config, **changes, "seed": seed} for changes in combinations(config) for seed in seeds]
     return {name: np.array([row[name] for row in rows]) for name in (*AXES, "seed")}
+
+
+def keys(columns: Columns) -> list[tuple]:
+    """What names each member, whatever others there are: its numbers, and a count of its equals before it."""
+    rows = list(zip(*(columns[name].tolist() for name in (*AXES, "seed")), strict=True))
+    seen: collections.Counter[tuple] = collections.Counter()
+    result = []
+    for row in rows:
+        result.append((*row, seen[row]))
+        seen[row] += 1
+    return result
+
+
+class Added(NamedTuple):
+    """What a config has beyond an earlier one.
+
+    Attributes:
+      kept: how many members of the earlier one it has, too.
+      new: how many others.
+      missing: the first member of the earlier one that it does not have, in words; "" if it has all.
+    """
+
+    kept: int
+    new: int
+    missing: str
+
+
+def added(earlier: Mapping[str, Any], config: Mapping[str, Any]) -> Added:
+    """Compares the members of two configs."""
+    before, now = (dict.fromkeys(keys(members(one))) for one in (earlier, config))
+    missing = [key for key in before if key not in now]
+    names = (*AXES, "seed")
+    told = [name for index, name in enumerate(names) if len({key[index] for key in (*before, *now)}) > 1]
+    words = [f"{name} {missing[0][names.index(name)]}" for name in told] if missing else []
+    kept = len(before) - len(missing)
+    return Added(kept, len(now) - kept, ", ".join(words) or ("one of several equal members" if missing else ""))
 
 
 def member_bytes(num_neurons: int, num_classes: int) -> int:

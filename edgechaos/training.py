@@ -20,6 +20,7 @@ from edgechaos.hold import hold_at_edge
 from edgechaos.network import Classifier
 from edgechaos.optim import adam, sgd
 from edgechaos.order import order_parameters
+from edgechaos.scaling import schedule_factor
 
 _EVALUATION_CHUNK = 2000
 
@@ -37,6 +38,8 @@ class Spec:
       weight_decay_mode: "coupled" or "decoupled", see `optim.sgd`.
       optimizer: "sgd" or "adam", which has no use for the momentum.
       constraint: what else acts on the kernels, see `CONSTRAINTS`.
+      schedule: what the learning rate does over the run, see `scaling.schedule_factor`.
+      loss: of the logits, see `LOSSES`.
     """
 
     num_classes: int
@@ -47,15 +50,18 @@ class Spec:
     weight_decay_mode: str = "coupled"
     optimizer: str = "sgd"
     constraint: str = "none"
+    schedule: str = "constant"
+    loss: str = "cross_entropy"
 
 
 @struct.dataclass
 class Hyperparameters:
-    """The traced numbers of Eq. 6: eta, alpha, lambda."""
+    """The traced numbers of Eq. 6: eta (before its schedule), alpha, lambda; and the length that a schedule spans."""
 
     learning_rate: Float[Array, "*members"] | float
     momentum: Float[Array, "*members"] | float = 0.0
     weight_decay: Float[Array, "*members"] | float = 0.0
+    num_epochs: Float[Array, "*members"] | float | None = None
 
 
 @struct.dataclass
@@ -86,6 +92,11 @@ class Metrics:
     logit_rms: Float[AnyArray, "*members"]
 
 
+# name -> loss of each sample, given logits and one-hot labels
+LOSSES: dict[str, Callable[[Any, Any], Float[Array, "B"]]] = {
+    "cross_entropy": optax.softmax_cross_entropy,
+    "squared_error": lambda logits, labels: optax.squared_error(logits, labels).mean(-1),
+}
 # name -> transform, given eta / (1 - alpha)
 CONSTRAINTS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
     "none": lambda rate: optax.identity(),
@@ -121,10 +132,26 @@ def init_state(key: PRNGKeyArray, spec: Spec, num_neurons: int) -> TrainState:
 def _batch_loss(
     params: optax.Params, images: Float[AnyArray, "B N"], labels: Int[AnyArray, "B"], spec: Spec
 ) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Float[Array, "B classes"]]]:
-    """Mean cross-entropy (without the penalty), accuracy and logits of a batch."""
+    """Mean loss (without the penalty), accuracy and logits of a batch."""
     logits = jnp.asarray(_network(spec).apply({"params": params}, images))
-    loss = optax.softmax_cross_entropy(logits, jax.nn.one_hot(labels, spec.num_classes)).mean()
+    loss = LOSSES[spec.loss](logits, jax.nn.one_hot(labels, spec.num_classes)).mean()
     return loss, ((logits.argmax(-1) == labels).mean(), logits)
+
+
+def _of_the_moment(
+    hyperparameters: Hyperparameters, step: Int[AnyArray, ""], steps_per_epoch: int, spec: Spec
+) -> Hyperparameters:
+    """The numbers with the learning rate that the schedule has after so many steps.
+
+    Raises:
+      ValueError: there is a schedule and no length for it.
+    """
+    if spec.schedule == "constant":
+        return hyperparameters
+    if hyperparameters.num_epochs is None:
+        raise ValueError(f"num_epochs: schedule = '{spec.schedule}' needs the length of the run")
+    factor = schedule_factor(spec.schedule, step / (hyperparameters.num_epochs * steps_per_epoch))
+    return dataclasses.replace(hyperparameters, learning_rate=jnp.asarray(hyperparameters.learning_rate * factor))
 
 
 def train_step(
@@ -134,7 +161,10 @@ def train_step(
     labels: Int[AnyArray, "B"],
     spec: Spec,
 ) -> tuple[TrainState, tuple[Float[Array, ""], Float[Array, ""]]]:
-    """One update of Eq. 6 on one minibatch; returns its loss and accuracy before the update."""
+    """One update of Eq. 6 on one minibatch; returns its loss and accuracy before the update.
+
+    `hyperparameters` are those of the moment; a schedule is applied by `train_epoch`, which knows the step.
+    """
     (loss, (accuracy, _)), gradient = jax.value_and_grad(_batch_loss, has_aux=True)(state.params, images, labels, spec)
     optimizer = _optimizer(hyperparameters, spec)
     updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
@@ -150,7 +180,7 @@ def train_epoch(
 
     Args:
       state: before the epoch.
-      key: of the run; the order of the samples depends on it and on `state.epoch` alone.
+      key: of the run; the order of the samples depends on it and on `state.epoch` alone, as does the schedule.
       hyperparameters: traced numbers.
       dataset: on the device.
       spec: static description.
@@ -162,15 +192,21 @@ def train_epoch(
     num_samples, batch_size = len(all_labels), spec.batch_size
     order = jax.random.permutation(jax.random.fold_in(key, state.epoch), num_samples)
 
-    def step(state: TrainState, batch: Int[Array, "B"]) -> tuple[TrainState, tuple[jax.Array, jax.Array]]:
-        return train_step(state, hyperparameters, all_images[batch], all_labels[batch], spec)
+    num_full, remainder = divmod(num_samples, batch_size)
+    num_steps = num_full + (remainder > 0)
 
-    num_full = num_samples // batch_size
-    state, metrics = jax.lax.scan(step, state, order[: num_full * batch_size].reshape(num_full, batch_size))
+    def step(
+        state: TrainState, numbered: tuple[Int[Array, ""], Int[Array, "B"]]
+    ) -> tuple[TrainState, tuple[jax.Array, jax.Array]]:
+        number, batch = numbered
+        numbers = _of_the_moment(hyperparameters, state.epoch * num_steps + number, num_steps, spec)
+        return train_step(state, numbers, all_images[batch], all_labels[batch], spec)
+
+    batches = order[: num_full * batch_size].reshape(num_full, batch_size)
+    state, metrics = jax.lax.scan(step, state, (jnp.arange(num_full), batches))
     totals = jax.tree.map(lambda values: batch_size * values.sum(), metrics)
-    remainder = num_samples - num_full * batch_size
     if remainder:
-        state, last = step(state, order[-remainder:])
+        state, last = step(state, (jnp.array(num_full), order[-remainder:]))
         totals = jax.tree.map(lambda total, value: total + remainder * value, totals, last)
     loss, accuracy = jax.tree.map(lambda total: total / num_samples, totals)
     return dataclasses.replace(state, epoch=state.epoch + 1), (loss, accuracy)
@@ -249,6 +285,7 @@ def make_train(
     """
 
     def train(key: PRNGKeyArray, hyperparameters: Hyperparameters) -> tuple[TrainState, Metrics]:
+        hyperparameters = dataclasses.replace(hyperparameters, num_epochs=float(num_epochs))
         state, first = start(key, hyperparameters, dataset, spec)
         state, rest = jax.lax.scan(
             lambda state, _: advance(state, key, hyperparameters, dataset, spec), state, length=num_epochs

@@ -27,6 +27,7 @@ def run(
     fields: Mapping[str, config_fields.Field],
     arrays: Mapping[str, str],
     is_sweep: bool = False,
+    grows: bool = False,
 ) -> None:
     """Parses the command line and calls `experiment(config, directory)` on a validated config.
 
@@ -35,7 +36,8 @@ def run(
       experiment: does the work.
       fields: of its config.
       arrays: name -> shape and meaning, of what it writes.
-      is_sweep: whether several processes may share it, each with some of its members.
+      is_sweep: whether several processes may share it, each with some of its members; then it grows, too.
+      grows: whether the same command with more seeds, or more values in its sweep, extends what is there.
     """
     config_flag = config_flags.DEFINE_config_file(
         "config",
@@ -68,7 +70,8 @@ def run(
                 _connect()
             _set_up_logging()
             use_compilation_cache()
-            with _opened(name, workdir_flag.value or f"runs/{name}-{variant}", config, arrays) as directory:
+            workdir = workdir_flag.value or f"runs/{name}-{variant}"
+            with _opened(name, workdir, config, arrays, grows or is_sweep) as directory:
                 experiment(config, directory)
         except KeyboardInterrupt as stop:
             print(str(stop) or "interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
@@ -82,11 +85,11 @@ def run(
 
 
 @contextlib.contextmanager
-def _opened(name: str, workdir: str, config: dict[str, Any], arrays: Mapping[str, str]) -> Iterator[Path]:
+def _opened(name: str, workdir: str, config: dict[str, Any], arrays: Mapping[str, str], grows: bool) -> Iterator[Path]:
     """The work directory with this process noted in it, once the devices that the config asks for are there."""
     if "devices" in config:
         loop.chosen_devices(config)
-    with distributed.work_directory(workdir, config) as directory:
+    with distributed.work_directory(workdir, config, grows) as directory:
         if distributed.is_first():
             runs.record_provenance(directory, f"experiments.{name}", sys.argv[1:], arrays)
         yield directory

@@ -120,4 +120,4 @@ def draw(
 
 
 if __name__ == "__main__":
-    common.run("fig2", main, FIELDS, record.MEANING)
+    common.run("fig2", main, FIELDS, record.MEANING, grows=True)

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import asymptotics, data, files, loop, phase_plots, plotting, record, runs
+from edgechaos import asymptotics, data, files, loop, phase_plots, plotting, record, runs, sweep
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
 from edgechaos.errors import UserError
@@ -101,14 +101,15 @@ def find_kernels(config: dict[str, Any], directory: Path, dataset: Dataset) -> d
     wanted = [f"epoch-{epoch}" for epoch in config["keep_kernels_at"]]
     folder = Path(config["fig2_workdir"])
     if config["fig2_workdir"] and (folder / "config.json").is_file():
-        earlier = json.loads((folder / "config.json").read_text())
-        kernels = runs.read_kernels(folder, config["num_seeds"])
-        if all(earlier.get(name) == config[name] for name in _TRAINING) and kernels.keys() >= set(wanted):
+        earlier = sweep.FORMER | json.loads((folder / "config.json").read_text())
+        is_same = all(earlier.get(name) == config[name] for name in _TRAINING)
+        kernels = runs.read_kernels(folder, runs.sequence(folder, earlier)) if is_same else {}
+        if kernels.keys() >= set(wanted):
             logger.info("kernels from '%s'", folder)
             return {name: kernels[name] for name in (*wanted, "edge") if name in kernels}
         logger.info("'%s' holds another training, or not these kernels; training here", folder)
     loop.run(directory, config, dataset, lambda history: None)
-    kernels = runs.read_kernels(directory, config["num_seeds"])
+    kernels = runs.read_kernels(directory, runs.sequence(directory, config))
     return {name: kernels[name] for name in (*wanted, "edge") if name in kernels}
 
 

@@ -126,4 +126,4 @@ def draw(figure: Figure, history: dict[str, np.ndarray], background: dict[str, n
 
 
 if __name__ == "__main__":
-    common.run("relu_adam", main, FIELDS, record.MEANING)
+    common.run("relu_adam", main, FIELDS, record.MEANING, grows=True)

@@ -119,7 +119,11 @@ def choices(config: dict[str, Any], history: dict[str, np.ndarray], dataset: Dat
     if len(held):
         steps = -(-len(dataset.train_labels) // config["batch_size"])
         course = courses.weight_decay_course(
-            history["decay"][held[0]], config["learning_rate"], config["momentum"], steps
+            history["decay"][held[0]],
+            config["learning_rate"],
+            config["momentum"],
+            steps,
+            courses.elapsed(history)[held[0], : config["epochs"] + 1],
         )
         decay = rounded(course[-max(1, len(course) // 8) :].mean())
         if np.isfinite(decay):  # else the hold diverged
@@ -154,6 +158,8 @@ def validation_accuracy(config: dict[str, Any], split: Dataset, weight_decay: fl
         config["init_j"],
         config["weight_decay_mode"],
         config["optimizer"],
+        schedule=config["schedule"],
+        loss=config["loss"],
     )
     numbers = training.Hyperparameters(config["learning_rate"], config["momentum"], weight_decay)
     history = one_run.train(split, spec, config["seed"], numbers, config["epochs"])
@@ -165,7 +171,7 @@ def train_chosen(
 ) -> dict[str, np.ndarray]:
     """All seeds with a fixed decay, in a work directory of their own."""
     alone = {**config, "weight_decay": weight_decay, "constraint": "none", "sweep": {}}
-    with distributed.work_directory(directory / "chosen" / f"{weight_decay:g}", alone) as place:
+    with distributed.work_directory(directory / "chosen" / f"{weight_decay:g}", alone, grows=True) as place:
         return loop.run(place, alone, dataset, lambda history: None)
 
 

@@ -75,7 +75,7 @@ def test_work_directory_explains_itself(finished):
 def test_kept_kernels_are_those_of_their_epochs(finished):
     workdir, _ = finished
     j_squared = history(workdir)["j_squared"]
-    kernels = runs.read_kernels(workdir, 2)
+    kernels = runs.read_kernels(workdir, runs.sequence(workdir, json.loads((workdir / "config.json").read_text())))
     nearest = np.abs(j_squared - 1).argmin(1)
     for name, epochs in (("epoch-1", [1, 1]), ("epoch-10", [10, 10]), ("edge", nearest)):
         np.testing.assert_array_equal(kernels[name]["epoch"], epochs)
@@ -123,7 +123,7 @@ def test_a_damaged_kernel_of_a_finished_run_is_noticed(finished, tmp_path):
 
 
 def steps(workdir):
-    return processes.steps(workdir / "checkpoint")
+    return processes.steps(workdir / "checkpoint-0-1")
 
 
 def start(workdir, *arguments):
@@ -152,7 +152,7 @@ def test_interrupted_run_resumes_with_the_same_bits(long_run, tmp_path):
     assert again.returncode == 0
     assert f"resuming '{tmp_path}' after epoch {done}" in again.stderr
     assert_same_course(history(tmp_path), long_run)
-    assert not (tmp_path / "checkpoint").exists()
+    assert not list(tmp_path.glob("checkpoint*"))
 
 
 @pytest.mark.parametrize("torn", [False, True])
@@ -163,7 +163,7 @@ def test_killed_run_resumes_with_the_same_bits(long_run, tmp_path, torn):
     process.communicate()
     before, newest = sorted(steps(tmp_path))[-2:]
     if torn:  # the one before must do
-        largest = max((tmp_path / "checkpoint" / str(newest)).rglob("*"), key=lambda path: path.stat().st_size)
+        largest = max((tmp_path / "checkpoint-0-1" / str(newest)).rglob("*"), key=lambda path: path.stat().st_size)
         largest.write_bytes(largest.read_bytes()[:100])
     again = run(tmp_path, *LONG)
     assert again.returncode == 0, again.stderr

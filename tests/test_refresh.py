@@ -26,7 +26,7 @@ def unfinished(get_config, num_begun, num_epochs, diverges, num_seeds):
         values = jnp.full(num_begun, 0.25 + 0.01 * epoch)
         if diverges and epoch == num_epochs:
             values = values.at[0].set(jnp.nan)
-        record.enter(batch, epoch, Metrics(*[values] * 7))
+        record.enter(batch, epoch, Metrics(*[values] * len(record.METRICS)))
     record.fill(whole, begun, batch.state())
     return whole.history()
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos import files, own_data, runs, weights
+from edgechaos import files, own_data, runs, schedule, weights
 from edgechaos.errors import UserError
 from tests.processes import ROOT
 
@@ -49,7 +49,7 @@ def test_objects_in_kept_kernels_are_refused(tmp_path):
     (tmp_path / "kernels").mkdir()
     np.savez(tmp_path / "kernels" / "edge-0.npz", kernel=np.array([Bomb(tmp_path / "gone off")], object), epoch=1)
     with pytest.raises(UserError, match="is damaged"):
-        runs.read_kernels(tmp_path, 1)
+        runs.read_kernels(tmp_path, schedule.Sequence(np.arange(1), np.zeros(1, int)))
     with pytest.raises(UserError, match="is damaged"), runs.work_directory(tmp_path, {}):
         pass
     assert not (tmp_path / "gone off").exists()

@@ -2,10 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import integrate
 from scipy.integrate import solve_ivp
 from scipy.stats import linregress
 
 import edgechaos as ec
+from configs import fig2
+from edgechaos import analysis, scaling
 
 
 def test_fit_slope_is_least_squares():
@@ -89,3 +92,53 @@ def test_error_of_d_covers_the_truth():
     verdicts = jax.vmap(lambda factors: ec.scaling_verdict(11 * scale * factors, scale))(noise)
     inside = jnp.abs(verdicts.constant_d - 11) < verdicts.standard_error
     assert 0.6 < float(inside.mean()) < 0.76
+
+
+@pytest.mark.parametrize("schedule", scaling.SCHEDULES)
+def test_clock_of_a_schedule_is_the_integral_of_its_factor(schedule):
+    for epochs in (0.0, 3.0, 17.5, 40.0):
+        area, _ = integrate.quad(lambda e: float(scaling.schedule_factor(schedule, e / 40)), 0, epochs)
+        assert scaling.elapsed_epochs(schedule, epochs, 40) == pytest.approx(area, abs=1e-5)
+        if epochs < 40:
+            assert scaling.epochs_until(schedule, area, 40) == pytest.approx(epochs, abs=1e-4)
+
+
+def test_a_clock_that_stops_never_gets_there():
+    assert scaling.epochs_until("cosine", 20.1, 40) == np.inf
+    assert scaling.epochs_until("linear", np.inf, 40) == np.inf
+    assert scaling.epochs_until("constant", 100.0, 40) == 100.0
+
+
+@pytest.mark.parametrize("schedule", scaling.SCHEDULES)
+def test_prediction_and_measurement_under_a_schedule(schedule):
+    """dJ^2/de = f(e) (A - r J^2) step by step, against the closed form; and A measured back from it."""
+    config = fig2.get_config().to_dict() | {"schedule": schedule, "epochs": 60, "weight_decay": 2e-5}
+    scale, num_samples = 0.00125, 60_000
+    slope, rate = 10.96 * scale, 4 * num_samples * 2e-5 * scale
+    j_squared, course = 0.25, [0.25]
+    for step in range(60 * 200):
+        factor = float({"constant": 1, "linear": 1 - (step + 0.5) / 12_000}.get(schedule, 0))
+        if schedule == "cosine":
+            factor = (1 + np.cos(np.pi * (step + 0.5) / 12_000)) / 2
+        j_squared += factor * (slope - rate * j_squared) / 200
+        if step % 200 == 199:
+            course.append(j_squared)
+    np.testing.assert_allclose(analysis.predicted_course(config, num_samples), course, rtol=1e-4)
+    columns = {name: np.array([config[name]]) for name in ("learning_rate", "momentum", "batch_size", "schedule")}
+    columns |= {"weight_decay": np.array([0.0]), "epochs": np.array([60]), "seed": np.array([0])}
+    line = 0.25 + slope * scaling.elapsed_epochs(schedule, np.arange(61.0), 60)
+    others = dict.fromkeys(("j_squared", "test_loss", "test_accuracy"), line[None])
+    measured = analysis.measure({**columns, **others, "seconds": np.array([1.0])}, num_samples)
+    assert measured["slope_a"][0] == pytest.approx(slope, rel=1e-6)
+    assert measured["constant_d"][0] == pytest.approx(10.96, rel=1e-6)
+    predicted = analysis.predict(config | {"weight_decay": 0.0}, num_samples, 1.0)
+    if schedule == "constant":
+        assert predicted["epoch_at_edge"] == pytest.approx(measured["epoch_at_edge"][0], rel=1e-3)
+    else:  # half the learning rate on the mean
+        assert np.isinf(predicted["epoch_at_edge"])
+        assert np.isnan(measured["epoch_at_edge"][0])
+
+
+def test_no_prediction_for_another_loss():
+    config = fig2.get_config().to_dict() | {"loss": "squared_error"}
+    assert np.isnan(analysis.predict(config, 60_000, 1.0)["slope_a"])

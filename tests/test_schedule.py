@@ -12,6 +12,7 @@ def columns_of(changes, **fields):
 
 
 COLUMNS = columns_of({"batch_size": (16, 8), "learning_rate": (0.1, 0.2, 0.3), "epochs": (9, 5)})
+PLACES = schedule.sequence(COLUMNS)
 NONE = np.zeros(12, bool)
 
 
@@ -23,27 +24,27 @@ def test_order_keeps_programs_together_and_similar_lengths_near():
 
 
 def test_batches_have_one_program_and_even_sizes():
-    assert schedule.batches(COLUMNS, 4, NONE) == [Stretch(0, 3), Stretch(3, 3), Stretch(6, 3), Stretch(9, 3)]
-    assert schedule.batches(COLUMNS, 100, NONE) == [Stretch(0, 6), Stretch(6, 6)]
-    assert [batch.size for batch in schedule.batches(COLUMNS, 1, NONE)] == [1] * 12
+    assert schedule.batches(COLUMNS, PLACES, 4, NONE) == [Stretch(0, 3), Stretch(3, 3), Stretch(6, 3), Stretch(9, 3)]
+    assert schedule.batches(COLUMNS, PLACES, 100, NONE) == [Stretch(0, 6), Stretch(6, 6)]
+    assert [batch.size for batch in schedule.batches(COLUMNS, PLACES, 1, NONE)] == [1] * 12
 
 
 def test_what_is_done_is_left_out():
     done = NONE.copy()
     done[[0, 1, 4]] = True
-    assert schedule.batches(COLUMNS, 100, done) == [Stretch(2, 2), Stretch(5, 1), Stretch(6, 6)]
-    assert schedule.batches(COLUMNS, 100, ~NONE) == []
+    assert schedule.batches(COLUMNS, PLACES, 100, done) == [Stretch(2, 2), Stretch(5, 1), Stretch(6, 6)]
+    assert schedule.batches(COLUMNS, PLACES, 100, ~NONE) == []
 
 
 def test_what_was_begun_stays_together_as_far_as_devices_allow():
     begun = [Stretch(2, 4)]
-    assert schedule.batches(COLUMNS, 100, NONE, begun) == [Stretch(0, 2), Stretch(2, 4), Stretch(6, 6)]
-    assert schedule.batches(COLUMNS, 2, NONE, begun)[1:3] == [Stretch(2, 2), Stretch(4, 2)]
+    assert schedule.batches(COLUMNS, PLACES, 100, NONE, begun) == [Stretch(0, 2), Stretch(2, 4), Stretch(6, 6)]
+    assert schedule.batches(COLUMNS, PLACES, 2, NONE, begun)[1:3] == [Stretch(2, 2), Stretch(4, 2)]
 
 
 def test_within_a_longer_batch_a_shorter_one_is_the_newer():
     begun = [Stretch(2, 1), Stretch(0, 6)]
-    assert schedule.batches(COLUMNS, 100, NONE, begun)[:3] == [Stretch(0, 2), Stretch(2, 1), Stretch(3, 3)]
+    assert schedule.batches(COLUMNS, PLACES, 100, NONE, begun)[:3] == [Stretch(0, 2), Stretch(2, 1), Stretch(3, 3)]
 
 
 @pytest.mark.parametrize("stretch", [Stretch(0, 1), Stretch(17, 300)])

@@ -33,19 +33,34 @@ def softmax_loss(params, images, labels):
     return -np.log(shares[rows, labels]), logits.argmax(1) == labels, gradient
 
 
-def numpy_epoch(state, dataset, key):
+def squared_loss(params, images, labels):
+    """The same for the mean square of the difference from one-hot labels."""
+    hidden = np.tanh(images @ params["hidden"]["kernel"])
+    logits = hidden @ params["output"]["kernel"] + params["output"]["bias"]
+    gap = logits - np.eye(logits.shape[1])[labels]
+    slope = 2 * gap / gap.size
+    back = slope @ params["output"]["kernel"].T * (1 - hidden**2)
+    gradient = {
+        "hidden": {"kernel": images.T @ back},
+        "output": {"kernel": hidden.T @ slope, "bias": slope.sum(0)},
+    }
+    return (gap**2).mean(1), logits.argmax(1) == labels, gradient
+
+
+def numpy_epoch(state, dataset, key, loss_of=softmax_loss, rate_of=lambda step: 0.3, epoch=0):
     """One epoch of Eq. 6 in a NumPy loop, with the shuffle of the same key."""
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), state.params)
     velocity = jax.tree.map(np.zeros_like, params)
-    order = np.asarray(jax.random.permutation(jax.random.fold_in(key, 0), len(dataset.train_labels)))
+    order = np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), len(dataset.train_labels)))
     losses, hits = [], []
-    for first in range(0, len(order), SPEC.batch_size):
+    for step, first in enumerate(range(0, len(order), SPEC.batch_size)):
         batch = order[first : first + SPEC.batch_size]
-        loss, hit, gradient = softmax_loss(params, dataset.train_images[batch], dataset.train_labels[batch])
+        loss, hit, gradient = loss_of(params, dataset.train_images[batch], dataset.train_labels[batch])
         losses.extend(loss)
         hits.extend(hit)
+        rate = rate_of(step)
         velocity = jax.tree.map(
-            lambda v, g, w: 0.6 * v - 0.3 * (g + 2 * 1e-3 * w * (w.ndim == 2)), velocity, gradient, params
+            lambda v, g, w, rate=rate: 0.6 * v - rate * (g + 2 * 1e-3 * w * (w.ndim == 2)), velocity, gradient, params
         )
         params = jax.tree.map(np.add, params, velocity)
     return params, np.mean(losses), np.mean(hits)
@@ -61,6 +76,65 @@ def test_epoch_is_the_numpy_loop_with_the_last_smaller_batch(small_dataset):
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
     np.testing.assert_allclose(accuracy, expected_accuracy, rtol=1e-6)
     assert int(after.epoch) == 1
+
+
+def test_squared_error_is_the_mean_over_classes_and_samples(small_dataset):
+    spec = dataclasses.replace(SPEC, loss="squared_error")
+    state = training.init_state(KEY, spec, 12)
+    after, (loss, accuracy) = training.train_epoch(state, KEY, HYPERPARAMETERS, small_dataset, spec)
+    params, expected_loss, expected_accuracy = numpy_epoch(state, small_dataset, KEY, squared_loss)
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5), after.params, params
+    )
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
+    np.testing.assert_allclose(accuracy, expected_accuracy, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factor"),
+    [("linear", lambda share: 1 - share), ("cosine", lambda share: (1 + np.cos(np.pi * share)) / 2)],
+)
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_schedule_is_a_function_of_the_steps_in_the_state(small_dataset, schedule, factor, epoch):
+    """Five steps per epoch, the smaller batch included, in a run of three epochs."""
+    spec = dataclasses.replace(SPEC, schedule=schedule)
+    numbers = dataclasses.replace(HYPERPARAMETERS, num_epochs=3.0)
+    state = training.init_state(KEY, spec, 12)
+    state = dataclasses.replace(state, epoch=jnp.asarray(epoch, jnp.int32))
+    after, _ = training.train_epoch(state, KEY, numbers, small_dataset, spec)
+    params, *_ = numpy_epoch(
+        state, small_dataset, KEY, rate_of=lambda step: 0.3 * factor((5 * epoch + step) / 15), epoch=epoch
+    )
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5), after.params, params
+    )
+    constant, _ = training.train_epoch(state, KEY, HYPERPARAMETERS, small_dataset, SPEC)
+    kernel, other = (one.params["hidden"]["kernel"] for one in (after, constant))
+    assert not np.allclose(kernel, other, rtol=1e-3)
+
+
+def test_schedule_spans_the_run_that_it_is_part_of(small_dataset):
+    """As a whole, epoch by epoch, and as a member beside one of another length."""
+    spec = dataclasses.replace(SPEC, schedule="cosine")
+    _, history = jax.jit(training.make_train(small_dataset, spec, 3))(KEY, HYPERPARAMETERS)
+    numbers = dataclasses.replace(HYPERPARAMETERS, num_epochs=3.0)
+    state, metrics = training.start(KEY, numbers, small_dataset, spec)
+    both = Hyperparameters(*(jnp.array(pair) for pair in ((0.3, 0.3), (0.6, 0.6), (1e-3, 1e-3), (7.0, 3.0))))
+    keys = jnp.stack([KEY, KEY])
+    members, _ = training.start_members(keys, both, small_dataset, spec)
+    for epoch in range(1, 4):
+        state, metrics = training.advance(state, KEY, numbers, small_dataset, spec)
+        members, of_members = training.advance_members(members, keys, both, small_dataset, spec)
+        np.testing.assert_allclose(metrics.j_squared, history.j_squared[epoch], rtol=1e-5)
+        np.testing.assert_allclose(of_members.j_squared[1], history.j_squared[epoch], rtol=1e-5)
+    assert abs(of_members.j_squared[0] / of_members.j_squared[1] - 1) > 1e-3
+
+
+def test_schedule_without_a_length_is_refused(small_dataset):
+    spec = dataclasses.replace(SPEC, schedule="cosine")
+    state = training.init_state(KEY, spec, 12)
+    with pytest.raises(ValueError, match=r"num_epochs: schedule = 'cosine' needs the length of the run"):
+        training.train_epoch(state, KEY, HYPERPARAMETERS, small_dataset, spec)
 
 
 def test_every_epoch_has_its_own_order_and_the_key_decides_it(small_dataset):
