@@ -107,6 +107,19 @@ def final_mean(history: Mapping[str, np.ndarray], name: str) -> Float[np.ndarray
     return np.array([last_mean(course[:entries]) for course, entries in courses])
 
 
+def last_and_largest(
+    history: Mapping[str, np.ndarray], name: str
+) -> tuple[Float[np.ndarray, "members"], Float[np.ndarray, "members"]]:
+    """The last entry of each member, and the largest of all; NaN for a member that has not come to its end.
+
+    The largest of many noisy entries lies above what a run ends with, the further the more noise and entries there are.
+    """
+    pairs = zip(history[name], history["epochs"] + 1, strict=True)
+    found = [(course[entries - 1], course[:entries].max()) for course, entries in pairs]
+    last, largest = np.array(found).T
+    return last, largest
+
+
 def last_mean(course: Float[np.ndarray, "*members entries"]) -> Float[np.ndarray, "*members"]:
     """Mean over the last twentieth of the entries, at least one."""
     return np.asarray(course[..., -max(1, course.shape[-1] // 20) :].mean(-1))

@@ -214,17 +214,25 @@ def kernels_against_step(
 def scores(
     axes: Axes,
     weight_decay: Float[np.ndarray, "runs"],
-    values: Float[np.ndarray, "runs seeds"],
+    values: Mapping[str, Float[np.ndarray, "runs seeds"]],
     marks: Mapping[str, float],
 ) -> None:
-    """A score against weight decay, mean and standard deviation over the seeds, with marked decays as lines."""
-    error = deviation(values)
-    axes.errorbar(weight_decay, values.mean(1), error, fmt="o-", color=TEST, markersize=4, linewidth=0.8)
+    """Scores against weight decay, means and standard deviations over the seeds, with marked decays as lines."""
+    for (name, score), style, color in zip(values.items(), ("s:", "o-", "^:"), (MARK, TEST, TRAIN), strict=False):
+        axes.errorbar(
+            weight_decay,
+            score.mean(1),
+            deviation(score),
+            fmt=style,
+            color=color,
+            markersize=4,
+            linewidth=0.8,
+            label=name,
+        )
     for (label, value), color in zip(marks.items(), (EDGE, PREDICTION), strict=False):
         if np.isfinite(value):
             axes.axvline(value, color=color, linestyle="--", linewidth=1, label=f"{label}: {value:.2g}")
     least = weight_decay[weight_decay > 0].min()
     axes.set_xscale("symlog", linthresh=least, linscale=0.5)
     axes.set_xlim(-least / 3, 1.5 * weight_decay.max())
-    if np.isfinite(list(marks.values())).any():
-        axes.legend()
+    axes.legend()

@@ -59,7 +59,7 @@ def compare(history: dict[str, np.ndarray], measured: dict[str, np.ndarray]) -> 
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
     number = len(sweep.combinations(config))
-    return f"{config['dataset']}, {config['activation']}: {number} runs, {common.seeds(config)}"
+    return f"{config['dataset']}, {config['activation']}: {number} runs, {common.seeds(config)}{common.other(config)}"
 
 
 def draw(figure: Figure, history: dict[str, np.ndarray], inset: bool) -> None:

@@ -128,6 +128,12 @@ def seeds(config: Mapping[str, Any]) -> str:
     return f"{config['num_seeds']} seed{'s' if config['num_seeds'] > 1 else ''}"
 
 
+def other(config: Mapping[str, Any]) -> str:
+    """What of a training is not the paper's: schedule and loss, in words for a title."""
+    schedule = "" if config["schedule"] == "constant" else f", {config['schedule']} schedule"
+    return schedule + ("" if config["loss"] == "cross_entropy" else f", {config['loss'].replace('_', ' ')}")
+
+
 def report(
     figure: Path,
     title: str,

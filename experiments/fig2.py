@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, cost, data, phase_plots, plotting, record, runs
+from edgechaos import analysis, cost, courses, data, phase_plots, plotting, record, runs
 from edgechaos import config as config_fields
 from edgechaos.dataset import Dataset
 from experiments import common, diagram, sweeps
@@ -67,7 +67,7 @@ def title(config: dict[str, Any]) -> str:
         f"$\\eta$ {config['learning_rate']:g}, $\\alpha$ {config['momentum']:g}, B {config['batch_size']}, "
         f"$\\lambda$ {config['weight_decay']:g}, {config['epochs']} epochs, {common.seeds(config)}"
     )
-    return f"{config['dataset']}, {config['activation']}: {numbers}{moved}"
+    return f"{config['dataset']}, {config['activation']}: {numbers}{common.other(config)}{moved}"
 
 
 def phase_map(config: dict[str, Any], directory: Path) -> dict[str, np.ndarray]:
@@ -102,6 +102,8 @@ def draw(
     for axes, quantity, letter in ((losses, "loss", "b"), (accuracies, "accuracy", "c")):
         plotting.course(axes, history[f"train_{quantity}"], plotting.TRAIN, "train")
         plotting.course(axes, history[f"test_{quantity}"], plotting.TEST, "test")
+        if quantity == "loss" and "squared_error" not in history["loss"]:
+            plotting.course(axes, history["calibrated_test_loss"], plotting.MARK, "test, calibrated")
         plotting.mark_epochs(axes, marks)
         axes.set(title=f"({letter}) {quantity}", ylabel=quantity)
         axes.legend()
@@ -110,9 +112,9 @@ def draw(
     epochs = np.arange(len(course))
     if np.isfinite(course).all():
         growth.plot(epochs, course, color=plotting.PREDICTION, linestyle=":", label="predicted (Eqs. 4 and 5)")
-    fitted = epochs[: int(numbers["fit_epochs"]) + 1]
-    line = numbers["intercept_c"] + numbers["fitted_slope"] * fitted
-    growth.plot(fitted, line, color=plotting.MARK, label="line fit (Eq. 4)", linewidth=3, alpha=0.6)
+    times = courses.elapsed(history)[0][: int(numbers["fit_epochs"]) + 1]
+    line = numbers["intercept_c"] + numbers["fitted_slope"] * times
+    growth.plot(epochs[: len(line)], line, color=plotting.MARK, label="line fit (Eq. 4)", linewidth=3, alpha=0.6)
     plotting.edge_line(growth)
     top = 1.1 * max(np.nanmax(history["j_squared"]), 1)
     growth.set(title="(d) weight variance", ylabel="$J^2$", ylim=(0, top))

@@ -96,7 +96,7 @@ def title(config: dict[str, Any]) -> str:
     epochs = config["sweep"].get("epochs", (config["epochs"],))
     length = f"{min(epochs)} to {max(epochs)}" if len(set(epochs)) > 1 else f"{epochs[0]}"
     runs_of = f"{number} runs of {length} epochs"
-    return f"{config['dataset']}, {config['activation']}: {runs_of}, {common.seeds(config)}"
+    return f"{config['dataset']}, {config['activation']}: {runs_of}, {common.seeds(config)}{common.other(config)}"
 
 
 def draw(figure: Figure, history: dict[str, np.ndarray], measured: dict[str, np.ndarray]) -> None:
@@ -106,6 +106,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], measured: dict[str, np.
     draw_growth(
         figure.add_subplot(grid[:, 0]),
         history["j_squared"][:num_seeds],
+        courses.elapsed(history)[0],
         analysis.mean({name: values[:num_seeds] for name, values in measured.items()}),
     )
     slopes = courses.seeds_of(history, measured["slope_a"])
@@ -125,12 +126,12 @@ def draw(figure: Figure, history: dict[str, np.ndarray], measured: dict[str, np.
         below.set_xlabel(label)
 
 
-def draw_growth(axes: Axes, j_squared: np.ndarray, numbers: dict[str, float]) -> None:
+def draw_growth(axes: Axes, j_squared: np.ndarray, times: np.ndarray, numbers: dict[str, float]) -> None:
     """J^2 of the first run against epoch, with its line fit."""
     plotting.course(axes, j_squared, plotting.TRAIN, "measured")
     if np.isfinite(numbers["fitted_slope"]):
         fitted = np.arange(int(numbers["fit_epochs"]) + 1)
-        line = numbers["intercept_c"] + numbers["fitted_slope"] * fitted
+        line = numbers["intercept_c"] + numbers["fitted_slope"] * times[: len(fitted)]
         label = f"fit: A = {numbers['fitted_slope']:.4f}"
         axes.plot(fitted, line, color=plotting.MARK, label=label, linewidth=3, alpha=0.6)
     plotting.edge_line(axes)

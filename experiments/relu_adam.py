@@ -48,8 +48,7 @@ def main(config: dict[str, Any], directory: Path) -> None:
     measured = compare(history, config["activation"])
     rows = fig6.run_by_run(history)
     for row in rows:
-        print("lambda {weight_decay:<8g} J^2 {j_squared:.3f} +- {j_squared_deviation:.3f}".format(**row), end="   ")
-        print("test accuracy {accuracy:.4f} +- {accuracy_deviation:.4f}".format(**row))
+        print(fig6.describe(row))
     at_edge = analysis.known_mean(measured["weight_decay_at_edge"])
     predicted = dict.fromkeys(NUMBERS, np.nan) | {"best_weight_decay": at_edge}
     common.report(directory / "relu_adam.png", title(config), predicted, measured, NUMBERS, runs=rows)
@@ -74,14 +73,14 @@ def chi_of(history: dict[str, np.ndarray], activation: str) -> np.ndarray:
 
 def compare(history: dict[str, np.ndarray], activation: str) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS`."""
-    decay, _, accuracy = fig6.ends(history)
+    decay, values = fig6.ends(history)
     places = {"chi": chi_of(history, activation), "ratio": history["j0"] / np.sqrt(history["j_squared"])}
     places |= {"epochs": history["epochs"]}
     order = np.argsort(courses.seeds_of(history, history["weight_decay"])[:, 0])
     chi, ratio = (courses.seeds_of(history, courses.final_mean(places, name))[order] for name in ("chi", "ratio"))
     return {
         "weight_decay_at_edge": fits.weight_decay_that_ends_at(1.0, decay, chi),
-        **fig6.best(decay, accuracy),
+        **fig6.best(decay, values["accuracy"]),
         "j0_over_j_without_decay": ratio[0],
         "chi_without_decay": chi[0],
     }
@@ -118,11 +117,12 @@ def draw(figure: Figure, history: dict[str, np.ndarray], background: dict[str, n
     plotting.edge_line(place, 0)
     place.set(title="(c) place relative to the edge", ylabel="$\\log_{10} \\chi$")
     place.legend()
-    decay, _, scores = fig6.ends(history)
-    if np.isfinite(scores).any():
+    decay, values = fig6.ends(history)
+    if np.isfinite(values["accuracy"]).any():
         at_edge = analysis.known_mean(compare(history, activation)["weight_decay_at_edge"])
+        scores = {words: values[name] for name, words in fig6.SHOWN.items()}
         plotting.scores(accuracy, decay, scores, {"ends at $\\chi = 1$": at_edge})
-    accuracy.set(title="(b) at the end", xlabel="$\\lambda$", ylabel="test accuracy")
+    accuracy.set(title="(b) test accuracy of a run", xlabel="$\\lambda$", ylabel="test accuracy")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import pytest
 from configs import fig6
 from edgechaos import courses, fits
 from edgechaos.files import read_npz
+from experiments import fig6 as experiment
 from tests import processes
 
 
@@ -61,6 +62,43 @@ def test_experiment_on_the_digits(tmp_path):
     arrays = read_npz(tmp_path / "run" / "history.npz")
     assert arrays["j_squared"].shape == (16, 61)
     assert (tmp_path / "run" / "fig6.pdf").exists()
+    accuracy = arrays["test_accuracy"]
+    free = summary["runs"][0]
+    assert free["last_accuracy"] == pytest.approx(accuracy[arrays["weight_decay"] == 0, -1].mean(), rel=1e-5)
+    assert free["largest_accuracy"] == pytest.approx(accuracy[arrays["weight_decay"] == 0].max(1).mean(), rel=1e-5)
+    assert free["largest_accuracy_deviation"] >= 0
+    assert summary["accuracies"].keys() == {"accuracy", "last_accuracy", "largest_accuracy"}
+
+
+def test_three_accuracies_of_a_run():
+    """Each seed's own: mean of the last twentieth (2 of 40 entries), last entry, largest entry."""
+    accuracy = np.full((4, 40), 0.5)
+    accuracy[0, -2:] = 0.6, 0.8
+    accuracy[1, 3] = 0.95
+    accuracy[2, -1] = 0.7
+    accuracy[3] = np.nan  # diverged
+    history = {
+        "weight_decay": np.array([0.0, 0.0, 1e-4, 1e-4]),
+        "seed": np.array([0, 1, 0, 1]),
+        "epochs": np.full(4, 39),
+        "test_accuracy": accuracy,
+        **dict.fromkeys(("j_squared", "test_loss", "calibrated_test_loss"), np.ones((4, 40))),
+    }
+    decay, values = experiment.ends(history)
+    np.testing.assert_array_equal(decay, [0, 1e-4])
+    np.testing.assert_allclose(values["accuracy"], [[0.7, 0.5], [0.6, np.nan]])
+    np.testing.assert_allclose(values["last_accuracy"], [[0.8, 0.5], [0.7, np.nan]])
+    np.testing.assert_allclose(values["largest_accuracy"], [[0.8, 0.95], [0.7, np.nan]])
+    rows = experiment.run_by_run(history)
+    assert rows[0]["last_accuracy_deviation"] == pytest.approx(0.3 / 2**0.5)
+
+
+def test_the_largest_of_noisy_numbers_is_biased():
+    """Runs that all have an accuracy of 0.5 and noise of 0.01: the largest of 200 lies 2.7 deviations above it."""
+    noise = 0.5 + 0.01 * np.random.default_rng(0).normal(size=(50, 200))
+    last, largest = courses.last_and_largest({"epochs": np.full(50, 199), "a": noise}, "a")
+    assert last.mean() == pytest.approx(0.5, abs=0.005)
+    assert largest.mean() == pytest.approx(0.5275, abs=0.002)
 
 
 def test_sweep_without_zero_is_refused(tmp_path):

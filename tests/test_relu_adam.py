@@ -49,6 +49,7 @@ def test_decay_that_ends_at_chi_1_is_interpolated():
         "j_squared": np.tile((2e-4 / decay)[:, None], 2),
         "j0": np.zeros((3, 2)),
         "test_accuracy": np.tile(np.array([[0.8], [0.9], [0.7]]), 2),
+        **dict.fromkeys(("test_loss", "calibrated_test_loss"), np.ones((3, 2))),
     }
     found = relu_adam.compare(history, "relu")
     assert found["weight_decay_at_edge"][0] == pytest.approx(1e-4, rel=1e-4)
