@@ -1,7 +1,7 @@
 """Fig. 3: J^2 grows linearly in the ordered phase, and its slope is proportional to eta, 1 / (1 - alpha) and 1 / B.
 
 python -m experiments.fig3                                    paper: 501 epochs of (a), 28 runs up to J^2 = 1: 3 hours
-python -m experiments.fig3 --config=configs/fig3.py:scaled    larger scale factors, each run up to J^2 = 1, 3 seeds: 0.6 h
+python -m experiments.fig3 --config=configs/fig3.py:scaled    larger scale factors, up to J^2 = 1, 3 seeds: 0.6 hours
 python -m experiments.fig3 --config=configs/fig3.py:quick     three values each way, moved along the law
 python -m experiments.fig3 --config=configs/fig3.py:digits    scikit-learn's digits: seconds
 
