@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.common import options, record
-from edgechaos.scaling import Setting, convert_weight_decay, half_life
+from edgechaos.theory.weight_decay import Setting, convert_weight_decay, half_life
 
 ETA, ALPHA, LAMBDA, STEPS = 0.05, 0.8, 1e-3, 4000
 SETTING = Setting(ETA, ALPHA, 32)

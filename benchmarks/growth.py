@@ -14,7 +14,7 @@ import numpy as np
 import edgechaos as ec
 from benchmarks.common import in_turn, options, record
 from benchmarks.members import make_dataset
-from edgechaos import fits, training
+from edgechaos import analysis, training
 
 SAMPLES = 3200
 
@@ -36,7 +36,7 @@ def diagram(num_neurons: int, cells: int) -> Callable[[], object]:
 def exponent(sizes: Sequence[int], values: Sequence[float]) -> dict[str, float]:
     """Of the larger half of the sizes, where what does not grow matters less."""
     half = len(sizes) // 2
-    power, error = fits.power_law(np.array(sizes[half - 1 :], float), np.array(values[half - 1 :], float))
+    power, error = analysis.power_law(np.array(sizes[half - 1 :], float), np.array(values[half - 1 :], float))
     return {"exponent": power, "error": error}
 
 

@@ -15,7 +15,9 @@ import numpy as np
 
 from benchmarks.common import options, record
 from configs import fig2
-from edgechaos import config, data, fits, loop, runs, training
+from edgechaos import analysis, data, runs, training
+from edgechaos.runs import fields
+from edgechaos.runs.run import run_sweep
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _SETTLED = 0.3  # of the run, after which memory is looked at
@@ -35,11 +37,11 @@ def watch(samples: list[tuple[float, int, int]], done: threading.Event) -> None:
 
 def run(num_epochs: int) -> None:
     """A run of Fig. 2 on the digits in a work directory of its own, with a checkpoint every second."""
-    fields = config.TRAINING_FIELDS
-    chosen = {name: value for name, value in fig2.get_config("digits").to_dict().items() if name in fields}
-    validated = config.validate(chosen | {"epochs": num_epochs, "checkpoint_seconds": 1.0}, fields)
+    known = fields.TRAINING_FIELDS
+    chosen = {name: value for name, value in fig2.get_config("digits").to_dict().items() if name in known}
+    validated = fields.validate(chosen | {"epochs": num_epochs, "checkpoint_seconds": 1.0}, known)
     with tempfile.TemporaryDirectory() as folder, runs.work_directory(folder, validated) as directory:
-        history = loop.run(directory, validated, data.load("digits"), lambda history: None)
+        history = run_sweep(directory, validated, data.load("digits"), lambda history: None)
     assert np.isfinite(history["j_squared"]).all()
 
 
@@ -60,7 +62,7 @@ def main() -> None:
     thread.join()
     times, held, files = np.array(samples).T
     late = times > _SETTLED * times[-1]
-    line = fits.fit_line(times[late] * arguments.epochs / seconds, held[late])
+    line = analysis.fit_line(times[late] * arguments.epochs / seconds, held[late])
     rows = {
         "epochs": float(arguments.epochs),
         "memory at the end, MiB": held[-1] / 2**20,

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.common import options, record, show, statistics
 from edgechaos import training
-from edgechaos.dataset import Dataset
+from edgechaos.data.dataset import Dataset
 
 WIDTHS, MEMBERS, BATCH, SAMPLES = (64, 128, 256, 784), 8, 32, 3200
 

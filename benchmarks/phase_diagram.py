@@ -17,6 +17,7 @@ import time
 import numpy as np
 
 from benchmarks.common import options, record, show, statistics
+from edgechaos.runs import cost
 
 COLUMNS = np.linspace(-1, 2, 151, dtype=np.float32)
 ROWS = (np.arange(1, 101) / 50).astype(np.float32)
@@ -70,8 +71,7 @@ def one_round(num_neurons: int) -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    from edgechaos import cost
-    from edgechaos.phase_diagram import draw_disorder, settle
+    from edgechaos.dynamics.diagram import draw_disorder, settle
 
     rate = cost.matrix_product_rate(4096)
     theirs = numpy_seconds(num_neurons)

@@ -12,6 +12,7 @@ import time
 import numpy as np
 
 from benchmarks.common import options, record, show, statistics
+from edgechaos import data, training
 
 EPOCHS = 5  # of which the first, with the compile, is left out
 
@@ -21,8 +22,6 @@ def measure_on(cores: set[int]) -> None:
     os.sched_setaffinity(0, cores)  # before JAX counts them
     import jax
     import jax.numpy as jnp
-
-    from edgechaos import data, training
 
     dataset, spec = jax.device_put(data.load()), training.Spec(10, 32)
     keys = jax.random.split(jax.random.key(0), 1)

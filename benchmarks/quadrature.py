@@ -14,7 +14,7 @@ import numpy as np
 from scipy.integrate import quad
 
 from benchmarks.common import options, record
-from edgechaos.quadrature import gaussian_average
+from edgechaos.theory.quadrature import gaussian_average
 
 WIDTHS = (1.0, 3.0, 10.0, 50.0)
 MEANS = (0.0, 0.5, 1.0)  # in units of the width

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.common import options, record, show, statistics
 from benchmarks.epoch import BATCH
 from edgechaos import training
-from edgechaos.dataset import Dataset
+from edgechaos.data.dataset import Dataset
 
 N, SAMPLES, REPEATS = 784, 60_000, 400
 SPEC = training.Spec(10, BATCH)

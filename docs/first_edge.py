@@ -23,7 +23,7 @@ import optax
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos.data import load
+from edgechaos.data.sources import load
 
 # %% [markdown]
 # ## Where does a network begin?

@@ -6,7 +6,11 @@ Lai); everything exported here is a pure function that works under jit and vmap 
 """
 
 from edgechaos._version import __version__
-from edgechaos.dynamics import (
+from edgechaos.diagnosis.guideline import Recommendation, recommend
+from edgechaos.diagnosis.monitoring import monitor, monitored
+from edgechaos.diagnosis.report import PhaseReport, phase_report
+from edgechaos.dynamics.diagram import phase_diagram
+from edgechaos.dynamics.lyapunov import (
     Lyapunov,
     Verdict,
     jacobian_norm,
@@ -15,32 +19,26 @@ from edgechaos.dynamics import (
     order_or_chaos,
     twin_trajectories,
 )
-from edgechaos.guideline import Recommendation, recommend
-from edgechaos.held import HeldDecay, check_hold, held_weight_decay
-from edgechaos.hold import HoldState, hold_at_edge
-from edgechaos.meanfield import FixedPoint, chi, edge_of_chaos, fixed_point, predicted_exponent
-from edgechaos.monitor import monitor, monitored
-from edgechaos.network import Classifier, hidden_map, init_kernel
-from edgechaos.optim import adam, sgd
-from edgechaos.order import OrderParameters, order_parameter_errors, order_parameters
-from edgechaos.phase_diagram import phase_diagram
-from edgechaos.replicas import overlap, predicted_distance
-from edgechaos.report import PhaseReport, phase_report
-from edgechaos.scaling import (
+from edgechaos.theory.meanfield import FixedPoint, chi, edge_of_chaos, fixed_point, predicted_exponent
+from edgechaos.theory.replicas import overlap, predicted_distance
+from edgechaos.theory.scaling import (
     LinearFit,
     ScalingVerdict,
-    Setting,
-    convert_weight_decay,
     epochs_to,
     fit_slope,
-    half_life,
     j_squared_after,
     relaxation_rate,
     scale_factor,
     scaling_verdict,
     weight_decay_at_edge,
 )
-from edgechaos.training import Hyperparameters, Spec, make_train
+from edgechaos.theory.weight_decay import Setting, convert_weight_decay, half_life
+from edgechaos.training.epochs import Hyperparameters, Spec, make_train
+from edgechaos.training.held import HeldDecay, check_hold, held_weight_decay
+from edgechaos.training.hold import HoldState, hold_at_edge
+from edgechaos.training.network import Classifier, hidden_map, init_kernel
+from edgechaos.training.optim import adam, sgd
+from edgechaos.training.order import OrderParameters, order_parameter_errors, order_parameters
 
 __all__ = [
     "Classifier",

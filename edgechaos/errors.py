@@ -1,5 +1,48 @@
-"""The one exception type that means 'you can mend this': shown without a traceback on the command line."""
+"""Refusing bad input: the error that is shown without a traceback, and range checks of arguments.
+
+Traced values have no value yet and are not checked.
+"""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
 
 
 class UserError(ValueError):
     """Bad input, missing data or an unusable directory; the message names the thing, its value and the way out."""
+
+
+def require(name: str, value: object, allows: Callable[[np.ndarray], np.ndarray], allowed: str) -> None:
+    """Refuses an argument with an entry out of range before anything is computed with it.
+
+    Args:
+      name: of the argument.
+      value: number or array; a tracer is let through, since it has no value yet.
+      allows: entries -> bool.
+      allowed: the range in words.
+
+    Raises:
+      ValueError: names the argument, its first bad entry and the allowed range.
+    """
+    if isinstance(value, jax.core.Tracer):
+        return
+    entries = np.asarray(value)
+    bad = ~np.asarray(allows(entries))
+    if bad.any():
+        raise ValueError(f"{name} = {entries[bad].flat[0]}: must be {allowed}")
+
+
+def require_positive(name: str, value: object) -> None:
+    """Refuses zero, negative numbers, NaN and infinity."""
+    require(name, value, lambda entries: (entries > 0) & np.isfinite(entries), "> 0")
+
+
+def require_finite(name: str, value: object) -> None:
+    """Refuses NaN and infinity."""
+    require(name, value, np.isfinite, "finite")
+
+
+def require_at_least(name: str, value: int, least: int) -> None:
+    """Refuses a count below `least`."""
+    require(name, value, lambda entries: entries >= least, f">= {least}")

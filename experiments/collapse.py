@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, courses, plotting, sweep
+from edgechaos import analysis, plotting
+from edgechaos.runs.members import combinations
 from experiments import common, sweeps
 
 NUMBERS = {
@@ -44,21 +45,21 @@ def run(name: str, config: dict[str, Any], directory: Path, inset: bool = False)
 
 def compare(history: dict[str, np.ndarray], measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS` for each seed."""
-    verdicts = courses.verdicts(history, measured["slope_a"])
-    losses = courses.seeds_of(history, measured["least_test_loss"])
+    verdicts = analysis.verdicts(history, measured["slope_a"])
+    losses = analysis.seeds_of(history, measured["least_test_loss"])
     return {
-        **courses.collapse(history),
+        **analysis.collapse_ranges(history),
         "constant_d": np.array([float(verdict.constant_d) for verdict in verdicts]),
         "largest_deviation": np.array([float(np.abs(verdict.deviation).max()) for verdict in verdicts]),
         "least_test_loss": losses.mean(0),
         "test_loss_spread": (losses.max(0) - losses.min(0)) / losses.mean(0),
-        "j_squared_at_optimal_epoch": courses.seeds_of(history, measured["j_squared_at_optimal_epoch"]).mean(0),
+        "j_squared_at_optimal_epoch": analysis.seeds_of(history, measured["j_squared_at_optimal_epoch"]).mean(0),
     }
 
 
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
-    number = len(sweep.combinations(config))
+    number = len(combinations(config))
     return f"{config['dataset']}, {config['activation']}: {number} runs, {common.seeds(config)}{common.other(config)}"
 
 
@@ -69,7 +70,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], inset: bool) -> None:
     if inset:
         ordered = growth.inset_axes((0.1, 0.56, 0.36, 0.38))  # the courses leave this corner free
         panels.append((ordered, "j_squared"))
-    times = courses.rescaled_epochs(history)
+    times = analysis.rescaled_epochs(history)
     num_seeds = len(np.unique(history["seed"]))
     for run in range(len(times) // num_seeds):
         members = slice(run * num_seeds, (run + 1) * num_seeds)

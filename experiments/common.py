@@ -14,9 +14,10 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from edgechaos import analysis, distributed, files, loop, runs
-from edgechaos import config as config_fields
+from edgechaos import analysis, files, runs
 from edgechaos.errors import UserError
+from edgechaos.runs import fields, processes
+from edgechaos.runs.run import chosen_devices
 
 Experiment = Callable[[dict[str, Any], Path], None]
 
@@ -24,7 +25,7 @@ Experiment = Callable[[dict[str, Any], Path], None]
 def run(
     name: str,
     experiment: Experiment,
-    fields: Mapping[str, config_fields.Field],
+    known: Mapping[str, fields.Field],
     arrays: Mapping[str, str],
     is_sweep: bool = False,
     grows: bool = False,
@@ -34,7 +35,7 @@ def run(
     Args:
       name: of the figure; the default config is configs/NAME.py, the default work directory runs/NAME-VARIANT.
       experiment: does the work.
-      fields: of its config.
+      known: fields of its config.
       arrays: name -> shape and meaning, of what it writes.
       is_sweep: whether several processes may share it, each with some of its members; then it grows, too.
       grows: whether the same command with more seeds, or more values in its sweep, extends what is there.
@@ -43,7 +44,7 @@ def run(
         "config",
         f"configs/{name}.py",
         f"config file, with :VARIANT (paper, scaled, quick, digits); --config.FIELD=VALUE changes a field:\n"
-        f"{config_fields.describe(fields)}",
+        f"{fields.describe(known)}",
     )
     workdir_flag = flags.DEFINE_string("workdir", None, f"work directory (default: runs/{name}-VARIANT)")
     key_flags = [config_flag, workdir_flag, *(_distributed_flags() if is_sweep else ())]
@@ -55,7 +56,7 @@ def run(
         try:
             return flags.FLAGS(arguments)
         except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-            fail(_explain(error, fields))
+            fail(_explain(error, known))
 
     def main(arguments: list[str]) -> None:
         if len(arguments) > 1:
@@ -64,7 +65,7 @@ def run(
         if workdir_flag.value == "":
             fail("workdir = '': must name a directory")
         try:
-            config = config_fields.validate(config_flag.value.to_dict(), fields)
+            config = fields.validate(config_flag.value.to_dict(), known)
             absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax logs what it then raises
             if is_sweep:
                 _connect()
@@ -77,7 +78,7 @@ def run(
             print(str(stop) or "interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
             sys.exit(130)
         except (UserError, OSError) as error:
-            fail(f"{distributed.name()} {error}" if distributed.name() else error)
+            fail(f"{processes.name()} {error}" if processes.name() else error)
 
     for flag in key_flags:  # --help shows the flags of the main module only
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])
@@ -88,9 +89,9 @@ def run(
 def _opened(name: str, workdir: str, config: dict[str, Any], arrays: Mapping[str, str], grows: bool) -> Iterator[Path]:
     """The work directory with this process noted in it, once the devices that the config asks for are there."""
     if "devices" in config:
-        loop.chosen_devices(config)
-    with distributed.work_directory(workdir, config, grows) as directory:
-        if distributed.is_first():
+        chosen_devices(config)
+    with processes.work_directory(workdir, config, grows) as directory:
+        if processes.is_first():
             runs.record_provenance(directory, f"experiments.{name}", sys.argv[1:], arrays)
         yield directory
 
@@ -118,7 +119,7 @@ def _connect() -> None:
     """
     where = [flags.FLAGS[name].value for name in ("coordinator", "num_processes", "process_index")]
     if flags.FLAGS["distributed"].value:
-        distributed.connect(*where)
+        processes.connect(*where)
     elif any(value is not None for value in where):
         raise UserError("coordinator, num_processes, process_index: are of use with --distributed only")
 
@@ -156,7 +157,7 @@ def fail(error: object) -> NoReturn:
     sys.exit(2)
 
 
-def _explain(error: BaseException, fields: Mapping[str, config_fields.Field]) -> str:
+def _explain(error: BaseException, known: Mapping[str, fields.Field]) -> str:
     """Our own words for what the flags library could not parse: field, allowed range, nearest name."""
     ours, cause = None, error.__cause__ or error.__context__
     while cause is not None:  # it wraps an error of ours in others that quote its traceback
@@ -168,10 +169,10 @@ def _explain(error: BaseException, fields: Mapping[str, config_fields.Field]) ->
     for argument in sys.argv[1:]:
         named, _, value = argument.lstrip("-").partition("=")
         name = named.removeprefix("config.")
-        if named.startswith("config.") and name not in fields:
-            return config_fields.unknown_field(name, fields)
+        if named.startswith("config.") and name not in known:
+            return fields.unknown_field(name, known)
         if named.startswith("config.") and named in text:
-            return f"{name} = {value!r}: must be {fields[name].allowed}, a value of type {fields[name].type.__name__}"
+            return f"{name} = {value!r}: must be {known[name].allowed}, a value of type {known[name].type.__name__}"
     return text
 
 
@@ -188,7 +189,7 @@ def _config_flag_text(name: str) -> str:
 def _set_up_logging() -> None:
     """Our own messages on standard error, with the name of the process where there are several."""
     handler = logging.StreamHandler()
-    prefix = f"{distributed.name()}: " if distributed.name() else ""
+    prefix = f"{processes.name()}: " if processes.name() else ""
     handler.setFormatter(logging.Formatter(f"{prefix}%(message)s"))
     logger = logging.getLogger("edgechaos")
     logger.addHandler(handler)

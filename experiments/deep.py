@@ -14,18 +14,19 @@ import tqdm
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import config as config_fields
-from edgechaos import courses, data, files, phase_plots, plotting
-from edgechaos.dataset import Dataset
-from experiments import common, mlp, trials
+from edgechaos import analysis, data, files, plotting
+from edgechaos.data.dataset import Dataset
+from edgechaos.runs import fields
+from edgechaos.training import deep
+from experiments import common, trials
 
 _SHARED = ("dataset", "data_dir", "learning_rate", "batch_size", "epochs")
 FIELDS = {
-    **{name: config_fields.TRAINING_FIELDS[name] for name in _SHARED},
-    "depth": config_fields.integer(2, "hidden layers"),
-    "width": config_fields.integer(2, "neurons of each"),
-    "num_trials": config_fields.integer(1, "of Optuna, with the first seed by a validation split"),
-    **config_fields.RUN_FIELDS,
+    **{name: fields.TRAINING_FIELDS[name] for name in _SHARED},
+    "depth": fields.integer(2, "hidden layers"),
+    "width": fields.integer(2, "neurons of each"),
+    "num_trials": fields.integer(1, "of Optuna, with the first seed by a validation split"),
+    **fields.RUN_FIELDS,
 }
 ARRAYS = {
     "j0": "[activation, way, seed, epochs + 1, layer] J0 of the hidden kernels",
@@ -47,7 +48,7 @@ MEANING = {
     "held_j_squared": "J^2 at the end of the hold, mean over the layers, over that of the edge; predicted: 1",
 }
 NUMBERS = {
-    f"{activation}_{name}": f"{activation}: {text}" for activation in mlp.EDGES for name, text in MEANING.items()
+    f"{activation}_{name}": f"{activation}: {text}" for activation in deep.EDGES for name, text in MEANING.items()
 }
 
 
@@ -55,9 +56,9 @@ def main(config: dict[str, Any], directory: Path) -> None:
     """Data, runs and search for each activation, table, figure."""
     trials.require()
     dataset = data.load(config["dataset"], config["data_dir"] or None)
-    config_fields.validate_batch_size(config["batch_size"], int(trials.KEPT * len(dataset.train_labels)))
+    fields.validate_batch_size(config["batch_size"], int(trials.KEPT * len(dataset.train_labels)))
     on_device = jax.device_put(dataset)
-    decays = {activation: searched(config, dataset, activation, directory) for activation in mlp.EDGES}
+    decays = {activation: searched(config, dataset, activation, directory) for activation in deep.EDGES}
     arrays = run_all(config, on_device, decays, directory)
     files.write_npz(directory / "deep.npz", arrays)
     paths = [directory / f"deep{suffix}" for suffix in (".png", ".pdf")]
@@ -70,15 +71,15 @@ def main(config: dict[str, Any], directory: Path) -> None:
         print("loss {loss:.3f}  {cost:.0f} epochs  J^2 {layers}".format(**row, layers=layers))
     measured = compare(config, arrays, decays)
     predicted = dict.fromkeys(NUMBERS, np.nan) | {
-        f"{activation}_{name}": 1.0 for activation in mlp.EDGES for name in ("behind_search", "held_j_squared")
+        f"{activation}_{name}": 1.0 for activation in deep.EDGES for name in ("behind_search", "held_j_squared")
     }
     common.report(directory / "deep.png", title(config), predicted, measured, NUMBERS, rows=rows)
 
 
-def spec_of(config: dict[str, Any], num_classes: int, activation: str, held: bool) -> mlp.Spec:
+def spec_of(config: dict[str, Any], num_classes: int, activation: str, held: bool) -> deep.Spec:
     """The static part of a run."""
     size = config["depth"], config["width"]
-    return mlp.Spec(
+    return deep.Spec(
         num_classes, *size, activation, config["learning_rate"], config["batch_size"], config["epochs"], held
     )
 
@@ -90,7 +91,7 @@ def searched(config: dict[str, Any], dataset: Dataset, activation: str, director
     key = jax.random.key(config["seed"])
 
     def accuracy(decay: float) -> float:
-        return float(courses.last_mean(np.asarray(mlp.train(key, decay, split, spec).test_accuracy)))
+        return float(analysis.last_mean(np.asarray(deep.train(key, decay, split, spec).test_accuracy)))
 
     path = directory / f"trials-{activation}.npz"
     decays, scores = trials.search(path, config["num_trials"], config["seed"], accuracy, _BOUNDS)
@@ -103,7 +104,7 @@ def run_all(
 ) -> dict[str, np.ndarray]:
     """All runs [activation, way, seed, ...], each kept in runs/ when it is finished."""
     seeds = range(config["seed"], config["seed"] + config["num_seeds"])
-    runs = [(activation, way, seed) for activation in mlp.EDGES for way in WAYS for seed in seeds]
+    runs = [(activation, way, seed) for activation in deep.EDGES for way in WAYS for seed in seeds]
     found = []
     for activation, way, seed in tqdm.tqdm(runs, desc="runs", unit="run", dynamic_ncols=True):
         spec = spec_of(config, dataset.num_classes, activation, held=way == HELD)
@@ -111,10 +112,10 @@ def run_all(
         path = directory / "runs" / f"{activation}-{WAYS.index(way)}-{seed}.npz"
         path.parent.mkdir(exist_ok=True)
         if not path.exists():
-            course = mlp.train(jax.random.key(seed), decay, dataset, spec)
+            course = deep.train(jax.random.key(seed), decay, dataset, spec)
             files.write_npz(path, {name: np.asarray(values) for name, values in course._asdict().items()})
         found.append(files.read_npz(path))
-    shape = len(mlp.EDGES), len(WAYS), len(seeds)
+    shape = len(deep.EDGES), len(WAYS), len(seeds)
     return {name: np.stack([one[name] for one in found]).reshape(*shape, *found[0][name].shape) for name in ARRAYS}
 
 
@@ -126,8 +127,8 @@ def cost_of(config: dict[str, Any], way: str) -> float:
 
 def table(config: dict[str, Any], arrays: dict[str, np.ndarray], decays: dict[str, float]) -> list[dict[str, Any]]:
     """One row for each activation and way."""
-    accuracy, loss = courses.last_mean(arrays["test_accuracy"]), courses.last_mean(arrays["test_loss"])
-    j_squared = courses.last_mean(np.moveaxis(arrays["j_squared"], -1, -2)).mean(2)
+    accuracy, loss = analysis.last_mean(arrays["test_accuracy"]), analysis.last_mean(arrays["test_loss"])
+    j_squared = analysis.last_mean(np.moveaxis(arrays["j_squared"], -1, -2)).mean(2)
     ddof = 1 if accuracy.shape[2] > 1 else 0
     return [
         {
@@ -140,17 +141,17 @@ def table(config: dict[str, Any], arrays: dict[str, np.ndarray], decays: dict[st
             "weight_decay": {USUAL: _USUAL_DECAY, SEARCHED: decays[activation]}.get(way),
             "j_squared": j_squared[one, other].tolist(),
         }
-        for one, activation in enumerate(mlp.EDGES)
+        for one, activation in enumerate(deep.EDGES)
         for other, way in enumerate(WAYS)
     ]
 
 
 def compare(config: dict[str, Any], arrays: dict[str, np.ndarray], decays: dict[str, float]) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS`, over the seeds where there are several."""
-    accuracy = courses.last_mean(arrays["test_accuracy"])
-    held_layers = courses.last_mean(np.moveaxis(arrays["j_squared"], -1, -2))[:, WAYS.index(HELD)].mean(-1)
+    accuracy = analysis.last_mean(arrays["test_accuracy"])
+    held_layers = analysis.last_mean(np.moveaxis(arrays["j_squared"], -1, -2))[:, WAYS.index(HELD)].mean(-1)
     numbers: dict[str, np.ndarray] = {}
-    for one, (activation, edge) in enumerate(mlp.EDGES.items()):
+    for one, (activation, edge) in enumerate(deep.EDGES.items()):
         free, held, other = (accuracy[one, WAYS.index(way)] for way in (FREE, HELD, SEARCHED))
         several = len(held) > 1
         error = np.sqrt((held.var(ddof=1) + other.var(ddof=1)) / len(held)) if several else np.nan
@@ -175,9 +176,9 @@ def title(config: dict[str, Any]) -> str:
 
 def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
     """A row of three panels for each activation."""
-    panels = figure.subplots(len(mlp.EDGES), 3, squeeze=False)
-    accuracy = courses.last_mean(arrays["test_accuracy"])
-    for row, (axes, (activation, edge)) in enumerate(zip(panels, mlp.EDGES.items(), strict=True)):
+    panels = figure.subplots(len(deep.EDGES), 3, squeeze=False)
+    accuracy = analysis.last_mean(arrays["test_accuracy"])
+    for row, (axes, (activation, edge)) in enumerate(zip(panels, deep.EDGES.items(), strict=True)):
         scores, growth, paths = axes
         plotting.rows(scores, WAYS, accuracy[row])
         scores.set(title=f"{activation}: at the end", xlabel="test accuracy")
@@ -187,12 +188,12 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
             plotting.course(growth, free[..., layer], color, f"layer {layer + 1}")
             growth.plot(held[..., layer].mean(0), "--", color=color, linewidth=1)
             j0 = arrays["j0"][row, WAYS.index(FREE), 0, :, layer]
-            phase_plots.diagram_path(paths, j0, free[0, :, layer], color, f"_layer {layer + 1}")  # as beside it
+            plotting.diagram_path(paths, j0, free[0, :, layer], color, f"_layer {layer + 1}")  # as beside it
         plotting.edge_line(growth, edge, "$\\chi_1 = 1$")
         growth.set(title="$J^2$ without decay (dashed: held)", ylabel="$J^2$")
         growth.legend()
         ratio = np.linspace(*_ratios(arrays, row), 61, dtype=np.float32)
-        phase_plots.edge(paths, ratio, np.asarray(ec.edge_of_chaos(ratio, activation)))
+        plotting.edge(paths, ratio, np.asarray(ec.edge_of_chaos(ratio, activation)))
         paths.set_title("paths without decay (red: Eq. 3)")
 
 

@@ -14,28 +14,30 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import agreement, files, phase_plots, plotting
-from edgechaos import config as config_fields
-from edgechaos.activations import ACTIVATIONS, activation_function
+from edgechaos import files, plotting
+from edgechaos.analysis import agreement
+from edgechaos.dynamics.diagram import draw_disorder
 from edgechaos.errors import UserError
-from edgechaos.meanfield import LARGEST_J
-from edgechaos.phase_diagram import draw_disorder
-from experiments import common, diagram
+from edgechaos.runs import fields
+from edgechaos.runs.simulate import settled_arrays, simulate_diagram
+from edgechaos.theory.activations import ACTIVATIONS, activation_function
+from edgechaos.theory.meanfield import LARGEST_J
+from experiments import common
 
 FIELDS = {
-    **config_fields.RUN_FIELDS,
-    "activation": config_fields.one_of(tuple(ACTIVATIONS), "of the hidden layer"),
-    "num_neurons": config_fields.integer(2, "N"),
-    "num_iterations": config_fields.integer(20, "of each cell, rounded down to a multiple of 20"),
-    "perturbation_std": config_fields.real(lambda value: value > 0, "> 0", "of x' - x, for each component"),
-    "j0_over_j_from": config_fields.real(lambda value: True, "a finite number", "first column"),
-    "j0_over_j_to": config_fields.real(lambda value: True, "a finite number above j0_over_j_from", "last column"),
-    "num_columns": config_fields.integer(2, "cells along J0/J"),
-    "inverse_j_to": config_fields.real(lambda value: value > 0, "> 0", "last row"),
-    "num_rows": config_fields.integer(2, "cells along 1/J"),
-    "lyapunov_points": config_fields.integer(2, "along each of the cuts"),
-    "lyapunov_iterations": config_fields.integer(64, "that an exponent is averaged over, after as many before"),
-    "memory_gib": config_fields.real(lambda value: value > 0, "> 0 (GiB)", "budget of the simulation"),
+    **fields.RUN_FIELDS,
+    "activation": fields.one_of(tuple(ACTIVATIONS), "of the hidden layer"),
+    "num_neurons": fields.integer(2, "N"),
+    "num_iterations": fields.integer(20, "of each cell, rounded down to a multiple of 20"),
+    "perturbation_std": fields.real(lambda value: value > 0, "> 0", "of x' - x, for each component"),
+    "j0_over_j_from": fields.real(lambda value: True, "a finite number", "first column"),
+    "j0_over_j_to": fields.real(lambda value: True, "a finite number above j0_over_j_from", "last column"),
+    "num_columns": fields.integer(2, "cells along J0/J"),
+    "inverse_j_to": fields.real(lambda value: value > 0, "> 0", "last row"),
+    "num_rows": fields.integer(2, "cells along 1/J"),
+    "lyapunov_points": fields.integer(2, "along each of the cuts"),
+    "lyapunov_iterations": fields.integer(64, "that an exponent is averaged over, after as many before"),
+    "memory_gib": fields.real(lambda value: value > 0, "> 0 (GiB)", "budget of the simulation"),
 }
 MEANING = {
     "j0_over_j": "[column] J0/J",
@@ -118,14 +120,14 @@ def simulation(
     for seed in range(config["seed"], config["seed"] + config["num_seeds"]):
         path = directory / f"diagram-{seed}.npz"
         if not path.exists():
-            settled = diagram.simulate(
+            settled = simulate_diagram(
                 directory,
                 j0_over_j.astype(np.float32),
                 inverse_j.astype(np.float32),
                 seed,
                 **{name: config[name] for name in names},
             )
-            files.write_npz(path, diagram.describe(settled))
+            files.write_npz(path, settled_arrays(settled))
         outcomes.append(files.read_npz(path))
     return {name: np.stack([outcome[name] for outcome in outcomes]) for name in outcomes[0]}
 
@@ -190,27 +192,27 @@ def draw(figure: Figure, config: dict[str, Any], arrays: dict[str, np.ndarray]) 
         for grid in [figure.add_gridspec(2, 6)]
         for row, spans in enumerate([(slice(0, 2), slice(2, 6)), (slice(0, 2), slice(2, 4), slice(4, 6))])
     )
-    phase_plots.network(network)
+    plotting.network(network)
     network.set_title("(a) network")
 
     x, y, edge = arrays["j0_over_j"], arrays["inverse_j"], arrays["edge"]
-    mesh = phase_plots.phase_map(simulated, x, y, arrays["distance"].mean(0), edge)
+    mesh = plotting.phase_map(simulated, x, y, arrays["distance"].mean(0), edge)
     figure.colorbar(mesh, ax=simulated, label="$\\log_{10}(\\min(|x - x'|, 1) + 10^{-4})$")
     simulated.set_title("(b) asymptotic distance, simulated")
     simulated.legend(loc="upper left")
 
     scaled = arrays["distance"].mean(0) / config["num_neurons"] ** 0.5
-    mesh = phase_plots.cells(predicted, x, y, arrays["predicted"], edge, "Purples", (0, None))
+    mesh = plotting.cells(predicted, x, y, arrays["predicted"], edge, "Purples", (0, None))
     figure.colorbar(mesh, ax=predicted, location="bottom", label="$|x - x'| / \\sqrt{N}$")
     predicted.set_title("(c) distance, mean-field theory")
     gap = scaled - arrays["predicted"]
     largest = np.quantile(np.abs(gap[np.isfinite(gap)]), 0.995)
-    mesh = phase_plots.cells(difference, x, y, gap, edge, "PuOr", (-largest, largest))
-    phase_plots.mark_cells(difference, x, y, np.asarray(~arrays["settled"].all(0)), "not settled")
+    mesh = plotting.cells(difference, x, y, gap, edge, "PuOr", (-largest, largest))
+    plotting.mark_cells(difference, x, y, np.asarray(~arrays["settled"].all(0)), "not settled")
     figure.colorbar(mesh, ax=difference, location="bottom", label="simulation $-$ theory")
     difference.set_title("(d) difference")
 
-    phase_plots.exponents(
+    plotting.exponents(
         exponent,
         arrays["cut_inverse_j"],
         arrays["cuts"],

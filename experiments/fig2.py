@@ -12,18 +12,20 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, cost, courses, data, phase_plots, plotting, record, runs
-from edgechaos import config as config_fields
-from edgechaos.dataset import Dataset
-from experiments import common, diagram, sweeps
+from edgechaos import analysis, data, plotting, runs
+from edgechaos.data.dataset import Dataset
+from edgechaos.runs import cost, fields
+from edgechaos.runs.history import ARRAYS
+from edgechaos.runs.simulate import diagram_background
+from experiments import common, sweeps
 
 FIELDS = {
-    **config_fields.TRAINING_FIELDS,
-    "activation": config_fields.one_of(("tanh",), "of the hidden layer; the diagram of (a) is that of tanh"),
-    "map_num_neurons": config_fields.integer(2, "N of the simulated phase diagram"),
-    "map_num_iterations": config_fields.integer(20, "its iterations"),
-    "map_num_columns": config_fields.integer(2, "its cells along J0/J"),
-    "map_num_rows": config_fields.integer(2, "its cells along 1/J"),
+    **fields.TRAINING_FIELDS,
+    "activation": fields.one_of(("tanh",), "of the hidden layer; the diagram of (a) is that of tanh"),
+    "map_num_neurons": fields.integer(2, "N of the simulated phase diagram"),
+    "map_num_iterations": fields.integer(20, "its iterations"),
+    "map_num_columns": fields.integer(2, "its cells along J0/J"),
+    "map_num_rows": fields.integer(2, "its cells along 1/J"),
 }
 
 
@@ -31,7 +33,7 @@ def main(config: dict[str, Any], directory: Path) -> None:
     """Data, prediction, phase diagram, training, verdict."""
     dataset = data.load(config["dataset"], config["data_dir"] or None)
     num_samples = len(dataset.train_labels)
-    config_fields.validate_batch_size(config["batch_size"], num_samples)
+    fields.validate_batch_size(config["batch_size"], num_samples)
     predicted = runs.once(directory / "prediction.json", lambda: predict(config, dataset))
     print(analysis.table({"predicted": predicted}), flush=True)
     course = analysis.predicted_course(config, num_samples)
@@ -75,7 +77,7 @@ def phase_map(config: dict[str, Any], directory: Path) -> dict[str, np.ndarray]:
     j0_over_j = np.linspace(-1, 1, config["map_num_columns"], dtype=np.float32)
     inverse_j = (3 * np.arange(1, config["map_num_rows"] + 1) / config["map_num_rows"]).astype(np.float32)
     size = config["map_num_neurons"], config["map_num_iterations"]
-    return diagram.background(directory, j0_over_j, inverse_j, config["seed"], *size)
+    return diagram_background(directory, j0_over_j, inverse_j, config["seed"], *size)
 
 
 def draw(
@@ -94,9 +96,9 @@ def draw(
         "least test loss": (numbers["optimal_epoch"], plotting.TEST, "--"),
     }
     (diagram, losses), (accuracies, growth) = figure.subplots(2, 2)
-    mesh = phase_plots.phase_map(diagram, **background)
+    mesh = plotting.phase_map(diagram, **background)
     figure.colorbar(mesh, ax=diagram, label="$\\log_{10}(\\min(|x - x'|, 1) + 10^{-4})$")
-    phase_plots.path(diagram, history["j0"], history["j_squared"], measured["optimal_epoch"])
+    plotting.path(diagram, history["j0"], history["j_squared"], measured["optimal_epoch"])
     diagram.set_title("(a) path in the phase diagram")
 
     for axes, quantity, letter in ((losses, "loss", "b"), (accuracies, "accuracy", "c")):
@@ -112,7 +114,7 @@ def draw(
     epochs = np.arange(len(course))
     if np.isfinite(course).all():
         growth.plot(epochs, course, color=plotting.PREDICTION, linestyle=":", label="predicted (Eqs. 4 and 5)")
-    times = courses.elapsed(history)[0][: int(numbers["fit_epochs"]) + 1]
+    times = analysis.elapsed(history)[0][: int(numbers["fit_epochs"]) + 1]
     line = numbers["intercept_c"] + numbers["fitted_slope"] * times
     growth.plot(epochs[: len(line)], line, color=plotting.MARK, label="line fit (Eq. 4)", linewidth=3, alpha=0.6)
     plotting.edge_line(growth)
@@ -122,4 +124,4 @@ def draw(
 
 
 if __name__ == "__main__":
-    common.run("fig2", main, FIELDS, record.MEANING, grows=True)
+    common.run("fig2", main, FIELDS, ARRAYS, grows=True)

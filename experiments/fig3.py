@@ -12,11 +12,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, courses, plotting, record, sweep
-from edgechaos import config as config_fields
+from edgechaos import analysis, plotting
+from edgechaos.runs import fields
+from edgechaos.runs.history import ARRAYS
+from edgechaos.runs.members import combinations
 from experiments import common, sweeps
 
-FIELDS = config_fields.TRAINING_FIELDS
+FIELDS = fields.TRAINING_FIELDS
 NUMBERS = {
     "constant_d": "D of Eq. 5: median over the runs of slope over scale factor",
     "constant_d_standard_error": "by the median absolute deviation over the runs",
@@ -54,16 +56,16 @@ def compare(
     config: dict[str, Any], history: dict[str, np.ndarray], measured: dict[str, np.ndarray]
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """What the paper says, and what each seed measured, under the same names."""
-    verdicts = courses.verdicts(history, measured["slope_a"])
+    verdicts = analysis.verdicts(history, measured["slope_a"])
     constant_d = config["constant_d"] or np.nan
     numbers = {
         "constant_d": [verdict.constant_d for verdict in verdicts],
         "constant_d_standard_error": [verdict.standard_error for verdict in verdicts],
         "share_that_follows": [verdict.follows.mean() for verdict in verdicts],
         "largest_deviation": [np.nanmax(np.abs(verdict.deviation)) for verdict in verdicts],
-        "slope_a": courses.seeds_of(history, measured["slope_a"])[0],
+        "slope_a": analysis.seeds_of(history, measured["slope_a"])[0],
     }
-    first = constant_d * courses.scale_factors(history)[0]
+    first = constant_d * analysis.scale_factors(history)[0]
     predicted = {"constant_d": constant_d, "share_that_follows": 1.0, "largest_deviation": 0.0, "slope_a": first}
     return {name: predicted.get(name, np.nan) for name in NUMBERS}, {
         name: np.array(values, float) for name, values in numbers.items()
@@ -72,12 +74,12 @@ def compare(
 
 def run_by_run(history: dict[str, np.ndarray], measured: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """One row per run: hyperparameters, slope and deviation as means over the seeds, verdict."""
-    verdicts = courses.verdicts(history, measured["slope_a"])
+    verdicts = analysis.verdicts(history, measured["slope_a"])
     deviation = np.mean([verdict.deviation for verdict in verdicts], axis=0)
     follows = np.all([verdict.follows for verdict in verdicts], axis=0)
     names = ("learning_rate", "momentum", "batch_size")
-    columns = {name: courses.seeds_of(history, history[name])[:, 0].tolist() for name in names}
-    slopes = courses.seeds_of(history, measured["slope_a"])
+    columns = {name: analysis.seeds_of(history, history[name])[:, 0].tolist() for name in names}
+    slopes = analysis.seeds_of(history, measured["slope_a"])
     return [
         {
             **{name: columns[name][run] for name in names},
@@ -92,7 +94,7 @@ def run_by_run(history: dict[str, np.ndarray], measured: dict[str, np.ndarray]) 
 
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
-    number = len(sweep.combinations(config))
+    number = len(combinations(config))
     epochs = config["sweep"].get("epochs", (config["epochs"],))
     length = f"{min(epochs)} to {max(epochs)}" if len(set(epochs)) > 1 else f"{epochs[0]}"
     runs_of = f"{number} runs of {length} epochs"
@@ -106,20 +108,20 @@ def draw(figure: Figure, history: dict[str, np.ndarray], measured: dict[str, np.
     draw_growth(
         figure.add_subplot(grid[:, 0]),
         history["j_squared"][:num_seeds],
-        courses.elapsed(history)[0],
+        analysis.elapsed(history)[0],
         analysis.mean({name: values[:num_seeds] for name, values in measured.items()}),
     )
-    slopes = courses.seeds_of(history, measured["slope_a"])
-    scales = courses.seeds_of(history, courses.scale_factors(history))[:, 0]
+    slopes = analysis.seeds_of(history, measured["slope_a"])
+    scales = analysis.seeds_of(history, analysis.scale_factors(history))[:, 0]
     if not np.isfinite(slopes).any():
         return
-    constants = np.array([verdict.constant_d for verdict in courses.verdicts(history, measured["slope_a"])])
+    constants = np.array([verdict.constant_d for verdict in analysis.verdicts(history, measured["slope_a"])])
     constant_d = constants[np.isfinite(constants)].mean()  # some seeds may not have begun
     for column, (name, (label, enters)) in enumerate(PANELS.items(), 1):
         chosen = varied(history, name)
         above = figure.add_subplot(grid[0, column])
         below = figure.add_subplot(grid[1, column], sharex=above)
-        x = enters(courses.seeds_of(history, history[name])[chosen, 0])
+        x = enters(analysis.seeds_of(history, history[name])[chosen, 0])
         order = np.argsort(x)
         plotting.scaling(above, below, x[order], slopes[chosen][order], constant_d * scales[chosen][order])
         above.set_title(f"({'bcd'[column - 1]}) slope against {label}")
@@ -141,11 +143,11 @@ def draw_growth(axes: Axes, j_squared: np.ndarray, times: np.ndarray, numbers: d
 
 def varied(history: dict[str, np.ndarray], name: str) -> np.ndarray:
     """The runs that differ in `name` alone: those with the most frequent values of the two others."""
-    others = [courses.seeds_of(history, history[other])[:, 0] for other in PANELS if other != name]
+    others = [analysis.seeds_of(history, history[other])[:, 0] for other in PANELS if other != name]
     pairs, inverse, counts = np.unique(np.stack(others), axis=1, return_inverse=True, return_counts=True)
     del pairs
     return np.flatnonzero(inverse == counts.argmax())
 
 
 if __name__ == "__main__":
-    common.run("fig3", main, FIELDS, record.MEANING, is_sweep=True)
+    common.run("fig3", main, FIELDS, ARRAYS, is_sweep=True)

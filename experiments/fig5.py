@@ -7,11 +7,11 @@ The same command again resumes an unfinished sweep and redraws a finished one.
 from pathlib import Path
 from typing import Any
 
-from edgechaos import config as config_fields
-from edgechaos import record
+from edgechaos.runs import fields
+from edgechaos.runs.history import ARRAYS
 from experiments import collapse, common
 
-FIELDS = config_fields.TRAINING_FIELDS
+FIELDS = fields.TRAINING_FIELDS
 
 
 def main(config: dict[str, Any], directory: Path) -> None:
@@ -20,4 +20,4 @@ def main(config: dict[str, Any], directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    common.run("fig5", main, FIELDS, record.MEANING, is_sweep=True)
+    common.run("fig5", main, FIELDS, ARRAYS, is_sweep=True)

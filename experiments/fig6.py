@@ -11,12 +11,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, courses, fits, phase_plots, plotting, record, sweep
-from edgechaos import config as config_fields
+from edgechaos import analysis, plotting
 from edgechaos.errors import UserError
+from edgechaos.runs import fields
+from edgechaos.runs.history import ARRAYS
+from edgechaos.runs.members import combinations
 from experiments import common, sweeps
 
-FIELDS = config_fields.TRAINING_FIELDS
+FIELDS = fields.TRAINING_FIELDS
 # the accuracy of a run, of which the authors' code plots the last two and the paper shows one
 ACCURACIES = {
     "accuracy": "mean of the last twentieth of the epochs",
@@ -69,14 +71,14 @@ def require_zero(config: dict[str, Any], reason: str) -> None:
 
 def ends(history: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Weight decay [run] in rising order, and what each run ends with [run, seed]: J^2, losses, three accuracies."""
-    decay = courses.seeds_of(history, history["weight_decay"])[:, 0]
-    last, largest = courses.last_and_largest(history, "test_accuracy")
+    decay = analysis.seeds_of(history, history["weight_decay"])[:, 0]
+    last, largest = analysis.last_and_largest(history, "test_accuracy")
     means = {"j_squared": "j_squared", "accuracy": "test_accuracy", "loss": "test_loss"}
     means["calibrated_loss"] = "calibrated_test_loss"
-    values = {name: courses.final_mean(history, source) for name, source in means.items()}
+    values = {name: analysis.final_mean(history, source) for name, source in means.items()}
     values |= {"last_accuracy": last, "largest_accuracy": largest}
     order = np.argsort(decay)
-    return decay[order], {name: courses.seeds_of(history, one)[order] for name, one in values.items()}
+    return decay[order], {name: analysis.seeds_of(history, one)[order] for name, one in values.items()}
 
 
 def describe(row: dict[str, float]) -> str:
@@ -89,7 +91,7 @@ def describe(row: dict[str, float]) -> str:
 
 def constant_without_decay(history: dict[str, np.ndarray], num_samples: int) -> np.ndarray:
     """D of Eq. 5 [seed], of the runs without decay."""
-    return analysis.measure(courses.members_of(history, history["weight_decay"] == 0), num_samples)["constant_d"]
+    return analysis.measure(analysis.members_of(history, history["weight_decay"] == 0), num_samples)["constant_d"]
 
 
 def compare(
@@ -99,13 +101,13 @@ def compare(
     decay, values = ends(history)
     constant_d = constant_without_decay(history, num_samples)
     numbers = {
-        "weight_decay_at_edge": fits.weight_decay_that_ends_at(1.0, decay, values["j_squared"]),
+        "weight_decay_at_edge": analysis.weight_decay_that_ends_at(1.0, decay, values["j_squared"]),
         **best(decay, values["accuracy"]),
         "constant_d": constant_d,
     }
     for name in ("last", "largest"):
         scores = values[f"{name}_accuracy"]
-        value, *_ = fits.best_of(decay, scores)
+        value, *_ = analysis.best_of(decay, scores)
         numbers |= {f"best_weight_decay_by_{name}": np.array([value])}
         numbers |= {f"best_{name}_accuracy": scores[decay == value].ravel()}
     eq_9 = float(ec.weight_decay_at_edge(analysis.known_mean(constant_d), num_samples))
@@ -119,7 +121,7 @@ def compare(
 
 def best(decay: np.ndarray, accuracy: np.ndarray) -> dict[str, np.ndarray]:
     """The decay of best accuracy with the range of its equals, and the accuracy [seed] with it and without decay."""
-    value, least, largest = fits.best_of(decay, accuracy)
+    value, least, largest = analysis.best_of(decay, accuracy)
     return {
         "best_weight_decay": np.array([value]),
         "least_of_the_best": np.array([least]),
@@ -144,7 +146,7 @@ def run_by_run(history: dict[str, np.ndarray]) -> list[dict[str, float]]:
 
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
-    number = len(sweep.combinations(config))
+    number = len(combinations(config))
     numbers = f"$\\eta$ {config['learning_rate']:g}, $\\alpha$ {config['momentum']:g}, B {config['batch_size']}"
     runs_of = f"{number} decays, {common.seeds(config)}{common.other(config)}"
     return f"{config['dataset']}: {numbers}, {config['epochs']} epochs, {runs_of}"
@@ -162,9 +164,9 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
             continue
         label = f"$\\lambda$ = {history['weight_decay'][members][0]:g}"
         color = (plotting.TRAIN, plotting.MARK, plotting.TEST)[index]
-        phase_plots.diagram_path(paths, history["j0"][members][0], history["j_squared"][members][0], color, label)
+        plotting.diagram_path(paths, history["j0"][members][0], history["j_squared"][members][0], color, label)
         plotting.course(growth, history["j_squared"][members], color, label)
-        course = courses.closed_form(history, run * num_seeds, constant_d, num_samples)
+        course = analysis.closed_form(history, run * num_seeds, constant_d, num_samples)
         growth.plot(np.arange(len(course)), course, ":", color=color, linewidth=1)
     plotting.edge_line(paths)
     paths.set(title="(a) paths", xlabel="$J_0/J$", ylabel="$1/J$", xlim=(-1, 1), xticks=(-1, 0, 1))
@@ -176,7 +178,9 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
     decay, values = ends(history)
     if np.isfinite(values["accuracy"]).any():
         marks = {
-            "ends at $J^2 = 1$": analysis.known_mean(fits.weight_decay_that_ends_at(1.0, decay, values["j_squared"])),
+            "ends at $J^2 = 1$": analysis.known_mean(
+                analysis.weight_decay_that_ends_at(1.0, decay, values["j_squared"])
+            ),
             "Eq. 9": float(ec.weight_decay_at_edge(constant_d, num_samples)),
         }
         plotting.scores(accuracy, decay, {words: values[name] for name, words in SHOWN.items()}, marks)
@@ -185,12 +189,12 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
 
 def three_runs(history: dict[str, np.ndarray]) -> list[int]:
     """Runs without decay, with the one that ends nearest to the edge, and with a larger one."""
-    decay = courses.seeds_of(history, history["weight_decay"])[:, 0]
-    end = courses.seeds_of(history, courses.final_mean(history, "j_squared")).mean(1)
+    decay = analysis.seeds_of(history, history["weight_decay"])[:, 0]
+    end = analysis.seeds_of(history, analysis.final_mean(history, "j_squared")).mean(1)
     order = np.argsort(decay)
     nearest = int(np.nan_to_num(np.abs(end - 1), nan=np.inf).argmin())
     return list(dict.fromkeys([int(order[0]), nearest, int(order[-2])]))
 
 
 if __name__ == "__main__":
-    common.run("fig6", main, FIELDS, record.MEANING, is_sweep=True)
+    common.run("fig6", main, FIELDS, ARRAYS, is_sweep=True)

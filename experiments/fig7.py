@@ -16,24 +16,28 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import asymptotics, data, files, loop, phase_plots, plotting, record, runs, sweep
-from edgechaos import config as config_fields
-from edgechaos.dataset import Dataset
+from edgechaos import data, files, plotting, runs
+from edgechaos.data.dataset import Dataset
+from edgechaos.dynamics import input_dependence
 from edgechaos.errors import UserError
+from edgechaos.runs import fields
+from edgechaos.runs.history import ARRAYS
+from edgechaos.runs.members import FORMER
+from edgechaos.runs.run import run_sweep
 from experiments import common
 
 logger = logging.getLogger("edgechaos.fig7")
 
 FIELDS = {
-    **config_fields.TRAINING_FIELDS,
-    "fig2_workdir": config_fields.Field(
+    **fields.TRAINING_FIELDS,
+    "fig2_workdir": fields.Field(
         str, lambda value: True, "a folder, '' for none", "whose kernels are taken if they fit"
     ),
-    "num_iterations": config_fields.integer(1, "after which the distance is taken"),
-    "perturbation_std": config_fields.real(lambda value: value > 0, "> 0", "of x' - x, for each component"),
-    "late_iterations": config_fields.integer(1, "after which a second distance is taken, of 64 images"),
-    "num_perturbations": config_fields.integer(2, "of each of 256 images, for the analysis of variance"),
-    "lyapunov_iterations": config_fields.integer(64, "that an exponent is averaged over"),
+    "num_iterations": fields.integer(1, "after which the distance is taken"),
+    "perturbation_std": fields.real(lambda value: value > 0, "> 0", "of x' - x, for each component"),
+    "late_iterations": fields.integer(1, "after which a second distance is taken, of 64 images"),
+    "num_perturbations": fields.integer(2, "of each of 256 images, for the analysis of variance"),
+    "lyapunov_iterations": fields.integer(64, "that an exponent is averaged over"),
 }
 MEANING = {
     "label": "[kernel] epoch-E, or edge for the kernel nearest to J = 1",
@@ -68,8 +72,8 @@ NUMBERS = {
     "epoch": "epochs behind the kernel",
 }
 # fields on which the kernel of an epoch depends
-_OTHER = {"epochs", "keep_kernels_at", "constant_d", *config_fields.INCIDENTAL}
-_TRAINING = config_fields.TRAINING_FIELDS.keys() - _OTHER
+_OTHER = {"epochs", "keep_kernels_at", "constant_d", *fields.INCIDENTAL}
+_TRAINING = fields.TRAINING_FIELDS.keys() - _OTHER
 _NUM_IMAGES = 256
 _NUM_LATE = 64
 _NUM_STATES = 16
@@ -85,7 +89,7 @@ def main(config: dict[str, Any], directory: Path) -> None:
     path = directory / "fig7.npz"
     if not path.exists():
         dataset = data.load(config["dataset"], config["data_dir"] or None)
-        config_fields.validate_batch_size(config["batch_size"], len(dataset.train_labels))
+        fields.validate_batch_size(config["batch_size"], len(dataset.train_labels))
         kernels = find_kernels(config, directory, dataset)
         files.write_npz(path, measure(config, kernels, dataset))
     arrays = files.read_npz(path)
@@ -101,14 +105,14 @@ def find_kernels(config: dict[str, Any], directory: Path, dataset: Dataset) -> d
     wanted = [f"epoch-{epoch}" for epoch in config["keep_kernels_at"]]
     folder = Path(config["fig2_workdir"])
     if config["fig2_workdir"] and (folder / "config.json").is_file():
-        earlier = sweep.FORMER | json.loads((folder / "config.json").read_text())
+        earlier = FORMER | json.loads((folder / "config.json").read_text())
         is_same = all(earlier.get(name) == config[name] for name in _TRAINING)
         kernels = runs.read_kernels(folder, runs.sequence(folder, earlier)) if is_same else {}
         if kernels.keys() >= set(wanted):
             logger.info("kernels from '%s'", folder)
             return {name: kernels[name] for name in (*wanted, "edge") if name in kernels}
         logger.info("'%s' holds another training, or not these kernels; training here", folder)
-    loop.run(directory, config, dataset, lambda history: None)
+    run_sweep(directory, config, dataset, lambda history: None)
     kernels = runs.read_kernels(directory, runs.sequence(directory, config))
     return {name: kernels[name] for name in (*wanted, "edge") if name in kernels}
 
@@ -129,16 +133,16 @@ def measure(
 
         def distance(x0: jax.Array, key: jax.Array, num_iterations: int) -> jax.Array:
             arguments = num_iterations, config["perturbation_std"], phi
-            return asymptotics.asymptotic_distance(kernel, x0, key, *arguments)
+            return input_dependence.asymptotic_distance(kernel, x0, key, *arguments)
 
         states = images[:_NUM_STATES]
-        spread = asymptotics.spread(distance(few, keys[1], config["num_iterations"]))
+        spread = input_dependence.spread(distance(few, keys[1], config["num_iterations"]))
         late = distance(few[:_NUM_LATE], keys[1], config["late_iterations"])
-        settled = asymptotics.mean_state(kernel, states, length, length, phi)
+        settled = input_dependence.mean_state(kernel, states, length, length, phi)
         return {
             "distance": distance(images, keys[0], config["num_iterations"]),
             "late_distance": late,
-            "late_input_share": asymptotics.spread(late).input_share,
+            "late_input_share": input_dependence.spread(late).input_share,
             "exponent": ec.lyapunov_exponent(step, states, keys[2], length, length).exponent.mean(),
             "jacobian_norm": ec.jacobian_norm(step, settled).mean(),
             "input_share": spread.input_share,
@@ -151,7 +155,7 @@ def measure(
     place = jax.vmap(jax.vmap(ec.order_parameters))(jnp.asarray(stacked))
     j0, j = np.asarray(place.j0, float), np.sqrt(np.asarray(place.j_squared, float))
     measured = [
-        [[one(control) for control in (kernel, asymptotics.shuffled(keys[3], kernel))] for kernel in members]
+        [[one(control) for control in (kernel, input_dependence.shuffled(keys[3], kernel))] for kernel in members]
         for members in stacked
     ]
     arrays = {  # [kernel, control, member, ...] from lists [kernel][member][control]
@@ -203,10 +207,10 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
         f"{'nearest to J = 1, ' if label == 'edge' else ''}epoch {epoch.mean():g}, J = {j.mean():.2f}"
         for label, epoch, j in zip(arrays["label"], arrays["epoch"], arrays["j"], strict=True)
     ]
-    limits = phase_plots.distance_limits(arrays["distance"], arrays["late_distance"], arrays["predicted_distance"])
+    limits = plotting.distance_limits(arrays["distance"], arrays["late_distance"], arrays["predicted_distance"])
     for axes, index, letter, name in ((trained, 0, "a", "trained kernels"), (control, 1, "b", "entries shuffled")):
         early, late = (arrays[f"{prefix}distance"][:, index] for prefix in ("", "late_"))
-        phase_plots.distances(axes, early, late, arrays["predicted_distance"], labels, limits)
+        plotting.distances(axes, early, late, arrays["predicted_distance"], labels, limits)
         axes.set_title(f"({letter}) asymptotic distances, {name}")
     trained.legend(loc="upper left")
 
@@ -214,7 +218,7 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
     j = arrays["j"][order].mean(1)
     for axes, name, theory in ((exponent, "exponent", "predicted_exponent"), (norm, "jacobian_norm", "predicted_norm")):
         curves = {"trained": arrays[name][order, 0], "entries shuffled": arrays[name][order, 1]}
-        phase_plots.against_j(axes, j, curves, arrays[theory][order].mean(1))
+        plotting.against_j(axes, j, curves, arrays[theory][order].mean(1))
     exponent.plot(j, np.log(j), ":", color=plotting.PREDICTION, label="$\\ln J$")
     plotting.edge_line(exponent, 0, label=None)
     exponent.set(title="(c) largest Lyapunov exponent", ylabel="per iteration")
@@ -226,4 +230,4 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    common.run("fig7", main, FIELDS, MEANING | record.MEANING)
+    common.run("fig7", main, FIELDS, MEANING | ARRAYS)

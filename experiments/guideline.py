@@ -12,17 +12,18 @@ import numpy as np
 from absl import flags
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, courses, data, files, guideline, one_run, plotting, training
-from edgechaos import config as config_fields
-from edgechaos.dataset import Dataset
+from edgechaos import analysis, data, files, plotting, training
+from edgechaos.data.dataset import Dataset
+from edgechaos.diagnosis import guideline
 from edgechaos.errors import UserError
+from edgechaos.runs import fields
 from experiments import common
 
 _VERIFY = flags.DEFINE_bool("verify", False, "train with the recommended decay, and print predicted against measured")
 _SHARED = ("dataset", "data_dir", "learning_rate", "momentum", "batch_size")
 FIELDS = {
-    **{name: config_fields.TRAINING_FIELDS[name] for name in _SHARED},
-    **config_fields.RUN_FIELDS,
+    **{name: fields.TRAINING_FIELDS[name] for name in _SHARED},
+    **fields.RUN_FIELDS,
 }
 ARRAYS = {
     "clock": "[seed, epoch] s, sum of the decay per step, in the middle of each held epoch",
@@ -44,7 +45,7 @@ NUMBERS = {
 def main(config: dict[str, Any], directory: Path) -> None:
     """Data, probe of each seed, table, figure."""
     dataset = data.load(config["dataset"], config["data_dir"] or None)
-    config_fields.validate_batch_size(config["batch_size"], len(dataset.train_labels))
+    fields.validate_batch_size(config["batch_size"], len(dataset.train_labels))
     seeds = range(config["seed"], config["seed"] + config["num_seeds"])
     found = [recommend(config, dataset, seed) for seed in seeds]
     arrays = {name: np.stack([getattr(one, name) for one in found]) for name in ARRAYS}
@@ -88,8 +89,8 @@ def verify(config: dict[str, Any], dataset: Dataset, seed: int, found: guideline
     num_epochs = found.relaxation_epochs
     spec = training.Spec(dataset.num_classes, config["batch_size"])
     numbers = training.Hyperparameters(config["learning_rate"], config["momentum"], found.weight_decay)
-    history = one_run.train(dataset, spec, seed, numbers, num_epochs)
-    return float(courses.last_mean(np.asarray(history.j_squared)))
+    history = training.train_one(dataset, spec, seed, numbers, num_epochs)
+    return float(analysis.last_mean(np.asarray(history.j_squared)))
 
 
 def title(config: dict[str, Any]) -> str:

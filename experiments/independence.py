@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from edgechaos import config as config_fields
-from edgechaos import courses, fits, plotting, record, sweep
+from edgechaos import analysis, plotting
+from edgechaos.runs import fields
+from edgechaos.runs.history import ARRAYS
+from edgechaos.runs.members import combinations
 from experiments import common, sweeps
 
-FIELDS = config_fields.TRAINING_FIELDS
+FIELDS = fields.TRAINING_FIELDS
 NUMBERS = {
     "spread": "largest less least decay that ends at J^2 = 1, over their mean; predicted: 0",
     "mean_decay": "mean over the settings of the decay that ends at J^2 = 1",
@@ -47,20 +49,20 @@ def by_setting(history: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     settings, first = np.unique(columns, axis=0, return_index=True)
     settings = settings[np.argsort(first)]  # as the config has them
     return settings, np.array(
-        [fits.weight_decay_that_ends_at(1.0, *ends(history, (columns == setting).all(1))) for setting in settings]
+        [analysis.weight_decay_that_ends_at(1.0, *ends(history, (columns == setting).all(1))) for setting in settings]
     )
 
 
 def ends(history: dict[str, np.ndarray], chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Decay [run] and J^2 at the end [run, seed] of some members."""
-    some = courses.members_of(history, chosen)
-    last = courses.final_mean(some, "j_squared")
-    return courses.seeds_of(some, some["weight_decay"])[:, 0], courses.seeds_of(some, last)
+    some = analysis.members_of(history, chosen)
+    last = analysis.final_mean(some, "j_squared")
+    return analysis.seeds_of(some, some["weight_decay"])[:, 0], analysis.seeds_of(some, last)
 
 
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
-    runs_of = f"{len(sweep.combinations(config))} runs of equal rescaled length"
+    runs_of = f"{len(combinations(config))} runs of equal rescaled length"
     return f"{config['dataset']}, {config['activation']}: {runs_of}, {common.seeds(config)}"
 
 
@@ -85,4 +87,4 @@ def draw(figure: Figure, history: dict[str, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    common.run("independence", main, FIELDS, record.MEANING, is_sweep=True)
+    common.run("independence", main, FIELDS, ARRAYS, is_sweep=True)

@@ -16,7 +16,7 @@ from absl import app, flags
 
 from edgechaos.errors import UserError
 from edgechaos.files import atomic_write, read_npz
-from edgechaos.scaling import scale_factor
+from edgechaos.theory.scaling import scale_factor
 from experiments import fig3
 
 _RESULTS = flags.DEFINE_string("results", "results", "folder with a work directory per figure")

@@ -13,9 +13,9 @@ from absl import logging as absl_logging
 
 import edgechaos as ec
 from edgechaos import plotting
-from edgechaos.activations import ACTIVATIONS
 from edgechaos.errors import UserError
 from edgechaos.files import atomic_write
+from edgechaos.theory.activations import ACTIVATIONS
 from experiments import common
 
 _PARAMS = flags.DEFINE_string("params", None, "weights: an .npz or a .safetensors file", required=True)

@@ -12,14 +12,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, courses, fits, phase_plots, plotting, record
-from edgechaos import config as config_fields
-from experiments import common, diagram, fig6, sweeps
+from edgechaos import analysis, plotting
+from edgechaos.runs import fields
+from edgechaos.runs.history import ARRAYS
+from edgechaos.runs.simulate import diagram_background
+from experiments import common, fig6, sweeps
 
 FIELDS = {
-    **config_fields.TRAINING_FIELDS,
-    "map_num_neurons": config_fields.integer(2, "N of the simulated phase diagram"),
-    "map_num_iterations": config_fields.integer(20, "its iterations"),
+    **fields.TRAINING_FIELDS,
+    "map_num_neurons": fields.integer(2, "N of the simulated phase diagram"),
+    "map_num_iterations": fields.integer(20, "its iterations"),
 }
 NUMBERS = {
     "weight_decay_at_edge": "lambda whose run ends at chi = 1, interpolated",
@@ -59,7 +61,7 @@ def phase_map(config: dict[str, Any], directory: Path) -> dict[str, np.ndarray]:
     j0_over_j = np.linspace(*_RATIOS, dtype=np.float32)
     inverse_j = (_INVERSE[0] * np.arange(1, _INVERSE[1] + 1) / _INVERSE[1]).astype(np.float32)
     size = config["map_num_neurons"], config["map_num_iterations"]
-    return diagram.background(directory, j0_over_j, inverse_j, config["seed"], *size, config["activation"])
+    return diagram_background(directory, j0_over_j, inverse_j, config["seed"], *size, config["activation"])
 
 
 def chi_of(history: dict[str, np.ndarray], activation: str) -> np.ndarray:
@@ -76,10 +78,10 @@ def compare(history: dict[str, np.ndarray], activation: str) -> dict[str, np.nda
     decay, values = fig6.ends(history)
     places = {"chi": chi_of(history, activation), "ratio": history["j0"] / np.sqrt(history["j_squared"])}
     places |= {"epochs": history["epochs"]}
-    order = np.argsort(courses.seeds_of(history, history["weight_decay"])[:, 0])
-    chi, ratio = (courses.seeds_of(history, courses.final_mean(places, name))[order] for name in ("chi", "ratio"))
+    order = np.argsort(analysis.seeds_of(history, history["weight_decay"])[:, 0])
+    chi, ratio = (analysis.seeds_of(history, analysis.final_mean(places, name))[order] for name in ("chi", "ratio"))
     return {
-        "weight_decay_at_edge": fits.weight_decay_that_ends_at(1.0, decay, chi),
+        "weight_decay_at_edge": analysis.weight_decay_that_ends_at(1.0, decay, chi),
         **fig6.best(decay, values["accuracy"]),
         "j0_over_j_without_decay": ratio[0],
         "chi_without_decay": chi[0],
@@ -96,10 +98,10 @@ def title(config: dict[str, Any]) -> str:
 def draw(figure: Figure, history: dict[str, np.ndarray], background: dict[str, np.ndarray], activation: str) -> None:
     """Draws the three panels from arrays."""
     paths, accuracy, place = figure.subplots(1, 3)
-    phase_plots.phase_map(paths, **background)
+    plotting.phase_map(paths, **background)
     num_seeds = len(np.unique(history["seed"]))
     chi = chi_of(history, activation)
-    decays = courses.seeds_of(history, history["weight_decay"])[:, 0]
+    decays = analysis.seeds_of(history, history["weight_decay"])[:, 0]
     order = np.argsort(decays)
     shown = [order[0], order[len(order) // 2], order[-1]]
     for color, run in zip((plotting.TRAIN, plotting.MARK, plotting.TEST), dict.fromkeys(shown), strict=False):
@@ -107,7 +109,7 @@ def draw(figure: Figure, history: dict[str, np.ndarray], background: dict[str, n
         if not np.isfinite(history["j_squared"][members]).any():
             continue
         label = f"$\\lambda$ = {decays[run]:g}"
-        phase_plots.diagram_path(paths, history["j0"][members][0], history["j_squared"][members][0], color, label)
+        plotting.diagram_path(paths, history["j0"][members][0], history["j_squared"][members][0], color, label)
         plotting.course(place, np.log10(np.maximum(chi[members], _LEAST_CHI)), color, label)
     ratio = history["j0"] / np.sqrt(history["j_squared"])
     paths.set_xlim(np.nanmin(ratio, initial=_RATIOS[0]), np.nanmax(ratio, initial=_RATIOS[1]))
@@ -126,4 +128,4 @@ def draw(figure: Figure, history: dict[str, np.ndarray], background: dict[str, n
 
 
 if __name__ == "__main__":
-    common.run("relu_adam", main, FIELDS, record.MEANING, grows=True)
+    common.run("relu_adam", main, FIELDS, ARRAYS, grows=True)

@@ -11,15 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from edgechaos import config as config_fields
-from edgechaos import courses, distributed, loop, one_run, plotting, record, sweep, training
-from edgechaos.dataset import Dataset
+from edgechaos import analysis, plotting, training
+from edgechaos.data.dataset import Dataset
 from edgechaos.errors import UserError
+from edgechaos.runs import fields, processes
+from edgechaos.runs.history import ARRAYS, METRICS
+from edgechaos.runs.members import combinations
+from edgechaos.runs.run import run_sweep
 from experiments import common, sweeps, theories, trials
 
 FIELDS = {
-    **config_fields.TRAINING_FIELDS,
-    "trials": config_fields.Field(
+    **fields.TRAINING_FIELDS,
+    "trials": fields.Field(
         tuple,
         lambda value: (
             all(type(number) is int and number >= 1 for number in value) and sorted(set(value)) == list(value)
@@ -101,7 +104,7 @@ def check(config: dict[str, Any]) -> None:
     Raises:
       UserError: several processes, another axis of the sweep, or trials without Optuna.
     """
-    if distributed.name():
+    if processes.name():
         raise UserError("distributed: what is chosen is trained with after the sweep, by one process")
     other = sorted(set(config["sweep"]) - {"weight_decay", "constraint"})
     if other:
@@ -118,12 +121,12 @@ def choices(config: dict[str, Any], history: dict[str, np.ndarray], dataset: Dat
     held = np.flatnonzero((history["constraint"] == "hold_at_edge") & (history["seed"] == config["seed"]))
     if len(held):
         steps = -(-len(dataset.train_labels) // config["batch_size"])
-        course = courses.weight_decay_course(
+        course = analysis.weight_decay_course(
             history["decay"][held[0]],
             config["learning_rate"],
             config["momentum"],
             steps,
-            courses.elapsed(history)[held[0], : config["epochs"] + 1],
+            analysis.elapsed(history)[held[0], : config["epochs"] + 1],
         )
         decay = rounded(course[-max(1, len(course) // 8) :].mean())
         if np.isfinite(decay):  # else the hold diverged
@@ -162,8 +165,8 @@ def validation_accuracy(config: dict[str, Any], split: Dataset, weight_decay: fl
         loss=config["loss"],
     )
     numbers = training.Hyperparameters(config["learning_rate"], config["momentum"], weight_decay)
-    history = one_run.train(split, spec, config["seed"], numbers, config["epochs"])
-    return float(courses.last_mean(np.asarray(history.test_accuracy)))
+    history = training.train_one(split, spec, config["seed"], numbers, config["epochs"])
+    return float(analysis.last_mean(np.asarray(history.test_accuracy)))
 
 
 def train_chosen(
@@ -171,8 +174,8 @@ def train_chosen(
 ) -> dict[str, np.ndarray]:
     """All seeds with a fixed decay, in a work directory of their own."""
     alone = {**config, "weight_decay": weight_decay, "constraint": "none", "sweep": {}}
-    with distributed.work_directory(directory / "chosen" / f"{weight_decay:g}", alone, grows=True) as place:
-        return loop.run(place, alone, dataset, lambda history: None)
+    with processes.work_directory(directory / "chosen" / f"{weight_decay:g}", alone, grows=True) as place:
+        return run_sweep(place, alone, dataset, lambda history: None)
 
 
 def run_theories(config: dict[str, Any], directory: Path, dataset: Dataset) -> None:
@@ -190,7 +193,7 @@ def run_theories(config: dict[str, Any], directory: Path, dataset: Dataset) -> N
 
 def ways_of(config: dict[str, Any], history: dict[str, np.ndarray], num_samples: int) -> list[Way]:
     """The ways of the sweep's runs; a fixed decay within 1 % of Eq. 9's is that."""
-    constraints, decays = (courses.seeds_of(history, history[name])[:, 0] for name in ("constraint", "weight_decay"))
+    constraints, decays = (analysis.seeds_of(history, history[name])[:, 0] for name in ("constraint", "weight_decay"))
     eq_9 = config["constant_d"] / (4 * num_samples)
     ways = []
     for constraint, decay in zip(constraints, decays, strict=True):
@@ -205,8 +208,8 @@ def ways_of(config: dict[str, Any], history: dict[str, np.ndarray], num_samples:
 
 def table(history: dict[str, np.ndarray], ways: list[Way]) -> list[dict[str, Any]]:
     """One row per way: mean and standard deviation over the seeds, and the epochs of computing behind one result."""
-    finals = {name: courses.seeds_of(history, courses.final_mean(history, name)) for name in record.METRICS}
-    best = courses.seeds_of(history, np.nanmax(history["test_accuracy"], axis=1, initial=0))
+    finals = {name: analysis.seeds_of(history, analysis.final_mean(history, name)) for name in METRICS}
+    best = analysis.seeds_of(history, np.nanmax(history["test_accuracy"], axis=1, initial=0))
     ddof = 1 if best.shape[1] > 1 else 0
     return [
         {
@@ -226,8 +229,8 @@ def table(history: dict[str, np.ndarray], ways: list[Way]) -> list[dict[str, Any
 
 def compare(history: dict[str, np.ndarray], ways: list[Way]) -> dict[str, np.ndarray]:
     """hold_at_edge against the best row and the cost of the grid; NaN for what diverged, or is not among the ways."""
-    accuracy = courses.seeds_of(history, courses.final_mean(history, "test_accuracy"))
-    j_squared = courses.seeds_of(history, courses.final_mean(history, "j_squared"))
+    accuracy = analysis.seeds_of(history, analysis.final_mean(history, "test_accuracy"))
+    j_squared = analysis.seeds_of(history, analysis.final_mean(history, "j_squared"))
     means, num_seeds = accuracy.mean(1), accuracy.shape[1]
     grid = np.flatnonzero([way.kind == "grid" for way in ways])
     held = next((run for run, way in enumerate(ways) if way.name == HOLD), None)
@@ -249,7 +252,7 @@ def compare(history: dict[str, np.ndarray], ways: list[Way]) -> dict[str, np.nda
 def title(config: dict[str, Any]) -> str:
     """What was run, in one line."""
     fixed = "$\\alpha$ {momentum:g}, B {batch_size}".format(**config)
-    number = len(sweep.combinations(config))
+    number = len(combinations(config))
     if theories.is_asked(config):
         return f"{config['dataset']}: {number} runs, {fixed}, {common.seeds(config)}"
     numbers = f"$\\eta$ {config['learning_rate']:g}, {fixed}, {config['epochs']} epochs"
@@ -260,10 +263,10 @@ def draw(figure: Figure, history: dict[str, np.ndarray], ways: list[Way]) -> Non
     """Test accuracy and loss of each way, and the courses of J^2."""
     scores, losses, growth = figure.subplots(1, 3, width_ratios=(1, 1, 1.5))
     for axes, quantity, names in ((scores, "accuracy", [way.name for way in ways]), (losses, "loss", [""] * len(ways))):
-        plotting.rows(axes, names, courses.seeds_of(history, courses.final_mean(history, f"test_{quantity}")))
+        plotting.rows(axes, names, analysis.seeds_of(history, analysis.final_mean(history, f"test_{quantity}")))
         axes.set(title=f"({'a' if axes is scores else 'b'}) at the end", xlabel=f"test {quantity}")
     j_squared = history["j_squared"].reshape(len(ways), -1, history["j_squared"].shape[1])
-    without_decay = courses.seeds_of(history, history["weight_decay"])[:, 0] == 0
+    without_decay = analysis.seeds_of(history, history["weight_decay"])[:, 0] == 0
     shown = [run for run, way in enumerate(ways) if without_decay[run] or way.name.startswith(ITS_DECAY)]
     for number, run in enumerate(shown):
         name = ways[run].name.partition(",")[0]
@@ -274,4 +277,4 @@ def draw(figure: Figure, history: dict[str, np.ndarray], ways: list[Way]) -> Non
 
 
 if __name__ == "__main__":
-    common.run("rivals", main, FIELDS, record.MEANING, is_sweep=True)
+    common.run("rivals", main, FIELDS, ARRAYS, is_sweep=True)

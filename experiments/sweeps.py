@@ -7,24 +7,26 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, cost, data, distributed, loop, plotting, sweep
-from edgechaos import config as config_fields
-from edgechaos.dataset import Dataset
+from edgechaos import analysis, data, plotting
+from edgechaos.data.dataset import Dataset
+from edgechaos.runs import cost, fields, processes
+from edgechaos.runs.members import sweep_members
+from edgechaos.runs.run import run_sweep
 
 
 def prepare(config: dict[str, Any]) -> Dataset:
     """Loads the data, holds every batch size against it, and prints the prediction."""
     dataset = data.load(config["dataset"], config["data_dir"] or None)
-    config_fields.validate_batch_size(int(sweep.members(config)["batch_size"].max()), len(dataset.train_labels))
+    fields.validate_batch_size(int(sweep_members(config)["batch_size"].max()), len(dataset.train_labels))
     announce(config, dataset)
     return dataset
 
 
 def announce(config: dict[str, Any], dataset: Dataset) -> None:
     """Prints, in process 0, slope, epoch of J^2 = 1, J^2 at the end (Eqs. 4, 5, C5) for each run, and the time."""
-    if not distributed.is_first():
+    if not processes.is_first():
         return
-    columns, num_samples = sweep.members(config), len(dataset.train_labels)
+    columns, num_samples = sweep_members(config), len(dataset.train_labels)
     rate = cost.matrix_product_rate()
     seconds = 0.0
     print("predicted, by Eqs. 4 and 5" if config["constant_d"] else "no prediction: D of this data set is not known")
@@ -71,6 +73,6 @@ def train(
         with plotting.figure(*size, title, *[directory / f"{name}{suffix}" for suffix in suffixes]) as figure:
             draw(figure, history)
 
-    history = loop.run(directory, config, dataset, lambda history: redraw(history, ".png"))
+    history = run_sweep(directory, config, dataset, lambda history: redraw(history, ".png"))
     redraw(history, ".png", ".pdf")
     return history

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, courses, fits, plotting
+from edgechaos import analysis, plotting
 
 NUMBERS = {
     "growth_exponent": "p of slope ~ eta^p without decay; 1: drift, 2: random walk",
@@ -41,14 +41,14 @@ PREDICTED = {
 
 def compare(history: dict[str, np.ndarray], num_samples: int) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS`, over all seeds together."""
-    free = courses.members_of(history, history["weight_decay"] == 0)
+    free = analysis.members_of(history, history["weight_decay"] == 0)
     slopes = analysis.measure(free, num_samples)["slope_a"]
-    exponent, error = fits.power_law(free["learning_rate"], slopes)
+    exponent, error = analysis.power_law(free["learning_rate"], slopes)
     numbers = {"growth_exponent": exponent, "growth_exponent_error": error}
     for name, chosen in lengths(history).items():
-        eta, *found = decays(courses.members_of(history, chosen))
+        eta, *found = decays(analysis.members_of(history, chosen))
         for what, values in zip(("edge", "best", "loss"), found, strict=True):
-            exponent, error = fits.power_law(eta, values)
+            exponent, error = analysis.power_law(eta, values)
             numbers |= {f"{what}_exponent_{name}": exponent, f"{what}_exponent_{name}_error": error}
     return {name: np.array([numbers.get(name, np.nan)]) for name in NUMBERS}
 
@@ -66,11 +66,11 @@ def decays(history: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
     rows = []
     for eta in np.unique(history["learning_rate"]):
         for seed in np.unique(history["seed"]):
-            some = courses.members_of(history, (history["learning_rate"] == eta) & (history["seed"] == seed))
+            some = analysis.members_of(history, (history["learning_rate"] == eta) & (history["seed"] == seed))
             last, accuracy, loss = (
-                courses.final_mean(some, name) for name in ("j_squared", "test_accuracy", "test_loss")
+                analysis.final_mean(some, name) for name in ("j_squared", "test_accuracy", "test_loss")
             )
-            at_edge = fits.weight_decay_that_ends_at(1.0, some["weight_decay"], last[:, None])[0]
+            at_edge = analysis.weight_decay_that_ends_at(1.0, some["weight_decay"], last[:, None])[0]
             rows.append((eta, at_edge, _peak(some["weight_decay"], accuracy), _peak(some["weight_decay"], -loss)))
     return tuple(np.array(rows).T)
 
@@ -97,13 +97,13 @@ def _peak(decay: np.ndarray, score: np.ndarray) -> float:
 def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> None:
     """Growth without decay, and the two decays, against the learning rate, with the exponents of the theories."""
     growth, *panels = figure.subplots(1, 3)
-    free = courses.members_of(history, history["weight_decay"] == 0)
+    free = analysis.members_of(history, history["weight_decay"] == 0)
     slopes = analysis.measure(free, num_samples)["slope_a"]
     plotting.powers(growth, free["learning_rate"], {"measured": slopes}, {"drift": 1.0, "random walk": 2.0})
     growth.set(title="(a) growth without decay", ylabel="$A$ per epoch")
     headings = "(b) fixed epochs", "(c) fixed rescaled epochs"
     for axes, heading, chosen in zip(panels, headings, lengths(history).values(), strict=True):
-        eta, at_edge, best, least = decays(courses.members_of(history, chosen))
+        eta, at_edge, best, least = decays(analysis.members_of(history, chosen))
         values = {"ends at $J^2 = 1$": at_edge, "best accuracy": best, "least loss": least}
         plotting.powers(axes, eta, values, {"independent": 0.0, "$1 / \\eta$": -1.0})
         axes.set(title=heading, ylabel="$\\lambda$")

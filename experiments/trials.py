@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from edgechaos.dataset import Dataset
+from edgechaos.data.dataset import Dataset
 from edgechaos.errors import UserError
 from edgechaos.files import read_npz, write_npz
 

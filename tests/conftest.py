@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import jax
 import pytest
 
-from edgechaos.dataset import Dataset
+from edgechaos.data.dataset import Dataset
 from tests.problems import make_dataset
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from edgechaos.dataset import Dataset
+from edgechaos.data.dataset import Dataset
 
 
 def make_dataset(num_samples: int = 70, num_test: int = 23, num_neurons: int = 12, num_classes: int = 3) -> Dataset:

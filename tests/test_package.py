@@ -74,8 +74,10 @@ def test_wheel_holds_the_library_alone(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     version = edgechaos.__version__
     assert {name.split("/")[0] for name in names} == {"edgechaos", f"edgechaos-{version}.dist-info"}
-    modules = {path.name for path in (ROOT / "edgechaos").iterdir() if path.is_file()}
-    assert {name.split("/")[1] for name in names if name.startswith("edgechaos/")} == modules
+    modules = {
+        str(path.relative_to(ROOT)) for path in (ROOT / "edgechaos").rglob("*") if path.suffix in (".py", ".typed")
+    }
+    assert {name for name in names if name.startswith("edgechaos/")} == modules
 
 
 def test_version_is_stated_once():

@@ -12,8 +12,12 @@ from hypothesis import strategies as st
 
 import edgechaos as ec
 from configs import fig6
-from edgechaos import config, files, fits, hold, idx, own_data, weights
+from edgechaos import analysis, files
+from edgechaos.data import mnist_family, npz
+from edgechaos.diagnosis import weights
 from edgechaos.errors import UserError
+from edgechaos.runs import fields
+from edgechaos.training.hold import _MOST_DECAY, _MOST_STEPS, HoldState, _control
 
 settings.register_profile(
     "repeatable",
@@ -45,14 +49,14 @@ def outcome(function, *arguments):
         return None, str(error)
 
 
-@given(field=st.sampled_from(sorted(config.TRAINING_FIELDS)), value=VALUES)
+@given(field=st.sampled_from(sorted(fields.TRAINING_FIELDS)), value=VALUES)
 def test_any_value_is_taken_or_named(field, value):
     given_config = fig6.get_config("digits").to_dict() | {field: value}
-    validated, message = outcome(config.validate, given_config, config.TRAINING_FIELDS)
+    validated, message = outcome(fields.validate, given_config, fields.TRAINING_FIELDS)
     if validated is None:
         assert field in message or (field, "seed = ") == ("num_seeds", message[:7])
         return
-    for name, one in config.TRAINING_FIELDS.items():
+    for name, one in fields.TRAINING_FIELDS.items():
         assert type(validated[name]) is one.type
         assert one.allows(validated[name])
 
@@ -67,12 +71,12 @@ def test_any_value_is_taken_or_named(field, value):
 )
 def test_any_sweep_is_taken_or_named(sweep, mode):
     given_config = fig6.get_config("digits").to_dict() | {"sweep": sweep, "sweep_mode": mode}
-    validated, message = outcome(config.validate, given_config, config.TRAINING_FIELDS)
+    validated, message = outcome(fields.validate, given_config, fields.TRAINING_FIELDS)
     if validated is None:
         assert "sweep" in message
         return
     for name, values in validated["sweep"].items():
-        assert all(config.TRAINING_FIELDS[name].allows(value) for value in values)
+        assert all(fields.TRAINING_FIELDS[name].allows(value) for value in values)
 
 
 @given(slope=REAL, intercept=REAL, entries=st.integers(3, 30))
@@ -82,7 +86,7 @@ def test_a_line_is_fitted_as_it_is(slope, intercept, entries):
     found = ec.fit_slope(line, entries - 1)
     assert float(found.slope) == pytest.approx(slope, abs=1e-5 * size + 1e-6)
     assert float(found.intercept) == pytest.approx(intercept, abs=1e-5 * size + 1e-6)
-    on_host = fits.fit_line(np.arange(float(entries)), line)
+    on_host = analysis.fit_line(np.arange(float(entries)), line)
     assert on_host.slope == pytest.approx(slope, abs=1e-9 * size + 1e-9)
 
 
@@ -91,7 +95,7 @@ def test_a_power_law_is_fitted_whatever_the_units(power, factor, x):
     x = np.array(x)
     if np.ptp(np.log(x)) < 1e-3:
         return
-    found, error = fits.power_law(x, factor * x**power)
+    found, error = analysis.power_law(x, factor * x**power)
     assert found == pytest.approx(power, abs=1e-6)
     assert error < 1e-6
 
@@ -152,11 +156,11 @@ STATES = st.tuples(
 @given(made=STATES, j_squared=st.floats(1e-6, 1e6), target=st.floats(0.01, 100), two_sided=st.booleans())
 def test_the_controller_is_bounded_and_finite(made, j_squared, target, two_sided):
     state = state_of(*made)
-    later = hold._control(state, jnp.full(1, j_squared), target, two_sided)
+    later = _control(state, jnp.full(1, j_squared), target, two_sided)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(later))
-    most = np.float32(hold._MOST_DECAY)
+    most = np.float32(_MOST_DECAY)
     assert (-most if two_sided else 0) <= float(later.decay[0]) <= most
-    assert 1 <= int(later.interval) <= hold._MOST_STEPS
+    assert 1 <= int(later.interval) <= _MOST_STEPS
     assert float(later.mean_square_decay[0]) >= 0
 
 
@@ -168,7 +172,7 @@ def test_more_variance_means_no_less_decay(growth, low, high):
     def settled(j_squared):
         """The decay that follows when the free growth is `growth` at J^2, whatever the decay took before."""
         state = state_of(j_squared - growth, growth, 0.0, 1, 2)
-        return float(hold._control(state, jnp.full(1, j_squared), 1.0, False).decay[0]) * j_squared
+        return float(_control(state, jnp.full(1, j_squared), 1.0, False).decay[0]) * j_squared
 
     assert settled(high) >= settled(low) * (1 - 1e-2) - 1e-6
 
@@ -176,7 +180,7 @@ def test_more_variance_means_no_less_decay(growth, low, high):
 def state_of(j_squared, growth, decay, interval, num_measurements):
     one, whole = jnp.ones(1), jnp.ones((), jnp.int32)
     zero = 0 * one
-    return hold.HoldState(
+    return HoldState(
         j_squared * one,
         growth * one,
         decay * one,
@@ -244,7 +248,7 @@ def test_damage_to_an_npz_is_seen_or_does_not_matter(intact, tmp_path, place, bi
 def test_any_bytes_as_a_file_are_refused_in_a_sentence(tmp_path, content):
     for name, read in (
         ("a.npz", files.read_npz),
-        ("b.npz", own_data.load),
+        ("b.npz", npz.load),
         ("c.safetensors", weights.read_weights),
         ("d.npz", weights.read_weights),
     ):
@@ -256,4 +260,4 @@ def test_any_bytes_as_a_file_are_refused_in_a_sentence(tmp_path, content):
 @given(content=st.binary(max_size=64))
 def test_any_bytes_as_idx_are_an_array_or_a_value_error(content):
     with contextlib.suppress(ValueError):
-        assert idx.parse_idx(content).dtype == np.uint8
+        assert mnist_family.parse_idx(content).dtype == np.uint8

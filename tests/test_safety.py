@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgechaos import files, own_data, runs, schedule, weights
+from edgechaos import files, runs
+from edgechaos.data import npz
+from edgechaos.diagnosis import weights
 from edgechaos.errors import UserError
+from edgechaos.runs.members import MemberSequence
 from tests.processes import ROOT
 
 SOURCES = [
@@ -32,9 +35,7 @@ class Bomb:
         return (type(self.path).touch, (self.path,))
 
 
-@pytest.mark.parametrize(
-    "read", [files.read_npz, own_data.load, weights.read_weights], ids=lambda read: read.__module__
-)
+@pytest.mark.parametrize("read", [files.read_npz, npz.load, weights.read_weights], ids=lambda read: read.__module__)
 def test_objects_in_an_npz_are_refused_and_not_unpickled(tmp_path, read):
     bomb = np.array([Bomb(tmp_path / "gone off")], object)
     np.savez(tmp_path / "a.npz", x_train=bomb, y_train=bomb, x_test=bomb, y_test=bomb)
@@ -49,7 +50,7 @@ def test_objects_in_kept_kernels_are_refused(tmp_path):
     (tmp_path / "kernels").mkdir()
     np.savez(tmp_path / "kernels" / "edge-0.npz", kernel=np.array([Bomb(tmp_path / "gone off")], object), epoch=1)
     with pytest.raises(UserError, match="is damaged"):
-        runs.read_kernels(tmp_path, schedule.Sequence(np.arange(1), np.zeros(1, int)))
+        runs.read_kernels(tmp_path, MemberSequence(np.arange(1), np.zeros(1, int)))
     with pytest.raises(UserError, match="is damaged"), runs.work_directory(tmp_path, {}):
         pass
     assert not (tmp_path / "gone off").exists()

@@ -1,0 +1,261 @@
+"""recommend: weight decay and learning rate by the paper's guideline, from a probe of about 30 epochs.
+
+The growth of J^2 in the ordered phase gives D and Eq. 9's decay. That is the decay which holds the edge at first; while
+it does, the weights forget where they began, gradients turn along what was learned, and the decay that is needed
+relaxes to another value. Its clock is the decay itself: with s = sum of delta over the steps, weights from before keep
+exp(-s), and so does what they contribute:
+
+    lambda(s) = lambda* + (lambda(0) - lambda*) exp(-s),
+
+which a straight line in exp(-s) fits. BUILD_NOTES.md has the derivation, and how well it holds.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Float
+
+from edgechaos import training
+from edgechaos.analysis.fits import fit_line
+from edgechaos.analysis.history import weight_decay_course
+from edgechaos.data.dataset import Dataset
+from edgechaos.theory import scaling
+
+PROBE_EPOCHS, HOLD_EPOCHS = 5, 20
+_SKIPPED = 1  # the first epoch is quicker than those after it
+_DOUBLINGS = 4  # at most, in the search for the largest stable learning rate
+_TURNS = 2.0  # of the clock while held, by Eq. 9: larger learning rates have a larger lambda of their own
+_TAIL = 0.25  # of the clock's course, left out of the fit at its beginning
+_BATCH_SIZES = (16, 32, 64, 128, 256)
+_MOMENTA = (0.0, 0.5, 0.9)
+_TIMED_STEPS = 40
+
+Report = Callable[[str], object]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recommendation:
+    """What a probe says.
+
+    Attributes:
+      constant_d: D of Eq. 5.
+      constant_d_error: standard error of the line's slope.
+      open_loop: lambda of Eq. 9 with that D.
+      weight_decay: lambda that holds J = 1 in the steady state.
+      weight_decay_error: standard error, and the change that the last quarter of the epochs made.
+      is_upper_bound: the decay was falling at the end of the probe, as it does where the loss goes to 0; what holds a
+        longer run is smaller, and `hold_at_edge` follows it.
+      largest_learning_rate: that was stable, at the probe's momentum and batch size.
+      num_epochs: spent.
+      j_squared: of the probe [epochs + 1].
+      clock: s in the middle of each held epoch.
+      held: mean lambda of each held epoch.
+      relaxation_epochs: in which the weights relax four times with `weight_decay`, at the probe's scale factor.
+      settings: combinations of equal outcome, the fastest first: learning_rate, momentum, batch_size,
+        seconds_per_epoch; empty if the probe's scale factor is stable at none of the batch sizes tried.
+    """
+
+    constant_d: float
+    constant_d_error: float
+    open_loop: float
+    weight_decay: float
+    weight_decay_error: float
+    is_upper_bound: bool
+    largest_learning_rate: float
+    num_epochs: int
+    j_squared: Float[np.ndarray, "entries"]
+    clock: Float[np.ndarray, "epochs"]
+    held: Float[np.ndarray, "epochs"]
+    relaxation_epochs: int
+    settings: list[dict[str, float]]
+
+
+@struct.dataclass
+class Relaxation:
+    """The line lambda = weight_decay + amplitude exp(-s), with the standard error of its end."""
+
+    weight_decay: float
+    amplitude: float
+    standard_error: float
+
+
+def fit_relaxation(clock: Float[np.ndarray, "epochs"], held: Float[np.ndarray, "epochs"]) -> Relaxation:
+    """Fits the relaxation to the entries beyond the first quarter of the clock's course, by least squares.
+
+    Args:
+      clock: s >= 0, rising.
+      held: lambda; at least four entries beyond the first quarter.
+
+    >>> clock = np.linspace(0, 2, 20)
+    >>> round(fit_relaxation(clock, 9e-5 - 4e-5 * np.exp(-clock)).weight_decay, 8)
+    9e-05
+    """
+    late = clock >= _TAIL * clock[-1]
+    line = fit_line(np.exp(-clock[late]), held[late])
+    return Relaxation(line.intercept, line.slope, line.intercept_error)
+
+
+def steady_state(clock: Float[np.ndarray, "epochs"], held: Float[np.ndarray, "epochs"]) -> tuple[float, float, bool]:
+    """lambda*, its error, and whether the decay falls: the end of the relaxation, or else the mean of the last quarter.
+
+    Relaxation raises it; where it falls, quick early learning comes to an end, which is no matter of the clock s.
+    """
+    fit = fit_relaxation(clock, held)
+    last = held[-(len(held) // 4) :]
+    if fit.amplitude >= 0:
+        return float(last.mean()), float(np.hypot(last.std(ddof=1) / len(last) ** 0.5, np.ptp(last) / 2)), True
+    earlier = 3 * len(clock) // 4
+    fewer = fit_relaxation(clock[:earlier], held[:earlier])
+    drift = min(abs(fit.weight_decay - fewer.weight_decay), 0.2 * fit.weight_decay)
+    return fit.weight_decay, float(np.hypot(fit.standard_error, drift)), False
+
+
+def recommend(
+    dataset: Dataset,
+    seed: int = 0,
+    learning_rate: float = 0.08,
+    momentum: float = 0.5,
+    batch_size: int = 32,
+    report: Report = lambda text: None,
+) -> Recommendation:
+    """Finds weight decay and combinations of hyperparameters for a data set, in at most 30 epochs.
+
+    Args:
+      dataset: inputs [samples, N] with labels; the network is N - N - classes with tanh, whose edge is J = 1.
+      seed: of initial weights and order of samples.
+      learning_rate: eta of the probe in the ordered phase; the search for the largest stable one starts there.
+      momentum: alpha.
+      batch_size: B.
+      report: called with a line for each stage.
+
+    Raises:
+      ValueError: the probe diverges, or leaves the ordered phase within its first epoch: names a learning rate to try;
+        B > S; or J^2 does not grow at J = 1, so that nothing needs to be held.
+    """
+    num_samples = len(dataset.train_labels)
+    if not 1 <= batch_size <= num_samples:
+        raise ValueError(f"batch_size = {batch_size}: must be in [1, {num_samples}], the size of the training set")
+    on_device = jax.device_put(dataset)
+
+    def probe_of(rate: float, num_epochs: int, init_j: float, constraint: str = "none") -> training.Metrics:
+        spec = training.Spec(dataset.num_classes, batch_size, init_j=init_j, constraint=constraint)
+        return training.train_one(on_device, spec, seed, training.Hyperparameters(rate, momentum), num_epochs)
+
+    scale = float(scaling.scale_factor(learning_rate, momentum, batch_size))
+    probe = probe_of(learning_rate, PROBE_EPOCHS, 0.5)
+    _check_probe(probe, learning_rate)
+    ordered = probe.j_squared[_SKIPPED:][probe.j_squared[_SKIPPED:] < 1]
+    fit = scaling.fit_slope(ordered, len(ordered) - 1)
+    constant_d, error = float(fit.slope) / scale, float(fit.standard_error) / scale
+    report(f"ordered phase: D = {constant_d:.2f} +- {error:.2f} from {PROBE_EPOCHS} epochs at eta {learning_rate:g}")
+    largest, searched = _largest_stable(probe_of, learning_rate, dataset.num_classes)
+    report(f"largest stable eta {largest:g} (alpha {momentum:g}, B {batch_size}), after {searched} epochs")
+    open_loop = float(scaling.weight_decay_at_edge(constant_d, num_samples))
+    fitting = _TURNS * (1 - momentum) / (2 * open_loop * HOLD_EPOCHS * -(-num_samples // batch_size))
+    rate = min(largest, max(fitting, learning_rate))
+    held = probe_of(rate, HOLD_EPOCHS, 1.0, "hold_at_edge")
+    decay_so_far = np.asarray(held.decay, np.float64)
+    clock = (decay_so_far[1:] + decay_so_far[:-1]) / 2
+    course = weight_decay_course(decay_so_far, rate, momentum, -(-num_samples // batch_size))
+    if not course[-(len(course) // 4) :].mean() > 0:
+        raise ValueError(
+            f"learning_rate = {learning_rate:g}: J^2 does not grow at J = 1, so that nothing needs to be held"
+        )
+    decay, spread, is_falling = steady_state(clock, course)
+    report(f"held at the edge, eta {rate:.3g}: lambda = {decay:.3g} +- {spread:.1g} after {HOLD_EPOCHS} epochs")
+    relaxation = 4 / (float(scaling.relaxation_rate(scale, num_samples, decay)) / 2)
+    return Recommendation(
+        constant_d,
+        error,
+        open_loop,
+        decay,
+        spread,
+        is_falling,
+        largest,
+        PROBE_EPOCHS + searched + HOLD_EPOCHS,
+        np.asarray(probe.j_squared),
+        clock,
+        course,
+        int(np.ceil(relaxation)),
+        _settings(dataset, scale, largest / (1 - momentum)),
+    )
+
+
+def _check_probe(probe: training.Metrics, learning_rate: float) -> None:
+    """Raises a ValueError, with a learning rate to try, unless three entries beyond the first epoch are ordered."""
+    growth = probe.j_squared[1] - probe.j_squared[0]
+    if not np.isfinite(probe.train_loss).all():
+        raise ValueError(f"learning_rate = {learning_rate:g}: the probe diverges; try {learning_rate / 8:.2g}")
+    if (probe.j_squared[1:4] >= 1).any():
+        fitting = learning_rate * 0.4 / (PROBE_EPOCHS * growth)
+        raise ValueError(
+            f"learning_rate = {learning_rate:g}: J^2 leaves the ordered phase within the probe's first epochs "
+            f"(it is {probe.j_squared[1]:.3g} after the first); try {fitting:.2g}"
+        )
+
+
+def _largest_stable(
+    probe_of: Callable[..., training.Metrics], learning_rate: float, num_classes: int
+) -> tuple[float, int]:
+    """Doubles (or halves) the learning rate from J = 1, an epoch each, and returns the last stable one."""
+
+    def is_stable(rate: float) -> bool:
+        trial = probe_of(rate, 1, 1.0, "hold_at_edge")
+        # a network that knows nothing has a loss of ln(classes)
+        return bool(np.isfinite(trial.j_squared[1]) and trial.train_loss[1] < np.log(num_classes))
+
+    rate = learning_rate
+    if is_stable(rate):
+        for tried in range(2, _DOUBLINGS + 2):
+            if not is_stable(2 * rate):
+                return rate, tried
+            rate *= 2
+    else:
+        for tried in range(2, _DOUBLINGS + 2):
+            rate /= 2
+            if is_stable(rate):
+                return rate, tried
+        rate /= 2  # not tried
+    return rate, _DOUBLINGS + 1
+
+
+def _settings(dataset: Dataset, scale: float, largest_step: float) -> list[dict[str, float]]:
+    """Combinations of one scale factor whose eta / (1 - alpha) is stable, with the time that they take here."""
+    num_samples, rows = len(dataset.train_labels), []
+    for batch_size in _BATCH_SIZES:
+        step = scale * batch_size  # eta / (1 - alpha)
+        if batch_size > num_samples or step > largest_step * (1 + 1e-6):
+            continue
+        seconds = _seconds_per_epoch(dataset, batch_size)
+        for momentum in _MOMENTA:
+            numbers = {
+                "learning_rate": round(step * (1 - momentum), 12),
+                "momentum": momentum,
+                "batch_size": batch_size,
+            }
+            rows.append({**numbers, "seconds_per_epoch": seconds})
+    return sorted(rows, key=lambda row: row["seconds_per_epoch"])
+
+
+def _seconds_per_epoch(dataset: Dataset, batch_size: int) -> float:
+    """Time of an epoch by that of some steps, after a first call that compiles."""
+    few = min(_TIMED_STEPS * batch_size, len(dataset.train_labels))
+    part = dataclasses.replace(
+        dataset, train_images=dataset.train_images[:few], train_labels=dataset.train_labels[:few]
+    )
+    spec, key = training.Spec(dataset.num_classes, batch_size), jax.random.key(0)
+    epoch = jax.jit(training.train_epoch, static_argnames="spec")
+    numbers: Any = training.Hyperparameters(jnp.zeros(()), jnp.zeros(()), jnp.zeros(()))
+    state = training.init_state(key, spec, dataset.train_images.shape[1])
+    seconds = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        jax.block_until_ready(epoch(state, key, numbers, part, spec=spec))
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds[1:]) * len(dataset.train_labels) / few

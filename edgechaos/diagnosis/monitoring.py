@@ -1,0 +1,132 @@
+"""monitor: the course of every kernel's order parameters in anybody's training loop, in bounded memory."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from edgechaos import plotting
+from edgechaos.training.kernels import as_matrix, with_paths
+from edgechaos.training.measured import measure_if, only_state
+
+
+class MonitorState(NamedTuple):
+    """Entries recorded so far, at equal distances.
+
+    Attributes:
+      j0: of each kernel, NaN in entries that are still free.
+      j_squared: likewise.
+      step: steps behind.
+      stride: steps between two entries; doubles when the memory is full.
+    """
+
+    j0: Float[Array, "capacity kernels"]
+    j_squared: Float[Array, "capacity kernels"]
+    step: Int[Array, ""]
+    stride: Int[Array, ""]
+
+
+@struct.dataclass
+class Course:
+    """What was recorded.
+
+    Attributes:
+      step: of each entry, counted from 0, before the update of that step.
+      j0: n_in mean(W) of each kernel.
+      j_squared: n_in var(W).
+      names: paths of the kernels.
+    """
+
+    step: Int[np.ndarray, "entries"]
+    j0: Float[np.ndarray, "entries kernels"]
+    j_squared: Float[np.ndarray, "entries kernels"]
+    names: tuple[str, ...] = struct.field(pytree_node=False)
+
+    def plot(self, axes: Any) -> None:
+        """Draws J^2 of each kernel against the step on axes of matplotlib."""
+        plotting.kernels_against_step(axes, self.step, self.j_squared, self.names)
+
+
+def _kernels(params: optax.Params) -> dict[str, Array]:
+    """Everything with two axes or more."""
+    return {path: leaf for path, leaf in with_paths(params) if leaf.ndim >= 2}
+
+
+def monitor(every: int = 100, capacity: int = 512) -> optax.GradientTransformation:
+    """Records (J0, J^2) of every kernel each `every` steps; changes no update, and may stand anywhere in a chain.
+
+    When `capacity` entries are full, every second one is dropped and the distance between entries doubles, so that the
+    memory is bounded and the whole course is kept.
+
+    Args:
+      every: steps between entries at first, >= 1.
+      capacity: of entries, an even number >= 2.
+
+    Raises:
+      ValueError: an argument out of range; on init: no kernel.
+
+    >>> optimizer = optax.chain(optax.sgd(0.1), monitor(every=2, capacity=4))
+    >>> params = {"kernel": jnp.eye(3)}
+    >>> state = optimizer.init(params)
+    >>> for _ in range(10):
+    ...     updates, state = optimizer.update({"kernel": jnp.zeros((3, 3))}, state, params)
+    >>> print(monitored(state, params).step)
+    [0 4 8]
+    """
+    if every < 1:
+        raise ValueError(f"every = {every}: must be >= 1")
+    if capacity < 2 or capacity % 2:
+        raise ValueError(f"capacity = {capacity}: must be an even number >= 2")
+
+    def init_fn(params: optax.Params) -> MonitorState:
+        number = len(_kernels(params))
+        if not number:
+            raise ValueError("monitor: there is no kernel in the parameters")
+        empty = jnp.full((capacity, number), jnp.nan)
+        return MonitorState(empty, empty, jnp.zeros((), jnp.int32), jnp.array(every, jnp.int32))
+
+    def update_fn(updates: optax.Updates, state: MonitorState, params: optax.Params | None = None):
+        if params is None:
+            raise ValueError("monitor needs the parameters: optimizer.update(gradient, state, params)")
+        due = state.step % state.stride == 0
+        places = measure_if(due, [as_matrix(kernel) for kernel in _kernels(params).values()])
+        state = jax.tree.map(lambda new, old: jnp.where(due, new, old), _record(state, places), state)
+        return updates, state._replace(step=state.step + 1)
+
+    return optax.GradientTransformation(init_fn, update_fn)
+
+
+def _record(state: MonitorState, places: tuple[Float[Array, "kernels"], Float[Array, "kernels"]]) -> MonitorState:
+    """Writes an entry, making room first if there is none."""
+    capacity = len(state.j0)
+    is_full = state.step // state.stride >= capacity
+
+    def thinned(values: Array) -> Array:
+        kept = jnp.concatenate([values[::2], jnp.full_like(values[::2], jnp.nan)])
+        return jnp.where(is_full, kept, values)
+
+    stride = jnp.where(is_full, 2 * state.stride, state.stride)
+    entry = state.step // stride
+    j0 = thinned(state.j0).at[entry].set(places[0])
+    j_squared = thinned(state.j_squared).at[entry].set(places[1])
+    return MonitorState(j0, j_squared, state.step, stride)
+
+
+def monitored(state: Any, params: optax.Params) -> Course:
+    """The course that a monitor within an optimizer's state has recorded.
+
+    Args:
+      state: of the chain.
+      params: for the names of the kernels.
+
+    Raises:
+      ValueError: there is no state of a monitor, or more than one.
+    """
+    kept = only_state(state, MonitorState, "monitor")
+    entries = -(-int(kept.step) // int(kept.stride))
+    step = int(kept.stride) * np.arange(entries)
+    return Course(step, np.asarray(kept.j0)[:entries], np.asarray(kept.j_squared)[:entries], tuple(_kernels(params)))

@@ -1,0 +1,228 @@
+"""A whole run on the host: who computes what, progress, and the history that is left."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tqdm
+import tqdm.contrib.logging
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int
+
+from edgechaos.data.dataset import Dataset
+from edgechaos.errors import UserError
+from edgechaos.files import read_npz, write_npz
+from edgechaos.runs import cost, processes, workdir
+from edgechaos.runs.group import Run, move, train_group, why_stopped
+from edgechaos.runs.history import (
+    Record,
+    adopt_members,
+    begin_pieces,
+    begun_groups,
+    empty_record,
+    merge_pieces,
+    remove_pieces,
+)
+from edgechaos.runs.interruption import Interrupted, stop_requests
+from edgechaos.runs.members import (
+    Group,
+    MemberSequence,
+    groups_of,
+    member_bytes,
+    members_at_once,
+    shares_of,
+    sweep_members,
+)
+
+logger = logging.getLogger(__name__)
+
+_BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+
+
+def chosen_devices(config: Mapping[str, Any]) -> list[jax.Device]:
+    """The devices of this process that a run may use.
+
+    Raises:
+      UserError: more are asked for than there are.
+    """
+    there = jax.local_devices()
+    if config["devices"] > len(there):
+        raise UserError(
+            f"devices = {config['devices']}: must be in [0, {len(there)}], this process has {len(there)} "
+            f"({there[0].device_kind}); 0 takes all"
+        )
+    return there[: config["devices"] or len(there)]
+
+
+def run_sweep(
+    directory: Path, config: Mapping[str, Any], dataset: Dataset, refresh: Callable[[dict[str, np.ndarray]], object]
+) -> dict[str, np.ndarray]:
+    """Trains all members of `config`, resuming what `directory` holds, and returns the history.
+
+    The state lives in checkpoints at most `checkpoint_seconds` apart (beside one at the end and one when interrupted),
+    finished batches in parts/, the history in history.npz. A resumed history has the same bits as an uninterrupted one.
+    Where several processes are connected, each computes a share of the members.
+
+    Args:
+      directory: an open work directory.
+      config: validated.
+      dataset: on the host.
+      refresh: called with the history so far, at most a few percent of the time, in process 0.
+
+    Raises:
+      UserError: every member has diverged, or a file is damaged or cannot be written.
+      Interrupted: by Ctrl-C or SIGTERM, after the state was saved.
+      ShareDone: another process than process 0 is through.
+    """
+    whole = _known(directory, config)
+    if int(processes.agree(np.array(_is_finished(whole), np.int32))):
+        if not processes.is_first():
+            raise processes.ShareDone
+        logger.info("'%s' holds the finished run; drawing it again", directory)
+        remove_pieces(directory)
+        return whole.history()
+    devices = chosen_devices(config)
+    mesh, costs = Mesh(np.array(devices), ("members",)), _cost(whole, dataset)
+    places = MemberSequence(*processes.agree(np.stack(workdir.sequence(directory, config))))
+    at_once = _members_at_once(whole, dataset, devices)
+    share = _share(directory, whole, places, costs, at_once)
+    dataset_on_devices = jax.device_put(dataset, NamedSharding(mesh, PartitionSpec()))
+    redirected = tqdm.contrib.logging.logging_redirect_tqdm([logging.getLogger("edgechaos")])
+    with _bar(whole, places.members, costs, share) as bar, redirected, stop_requests("epoch") as stop:
+        shared = Run(
+            directory,
+            config,
+            dataset_on_devices,
+            mesh,
+            whole,
+            places,
+            at_once,
+            costs,
+            share,
+            bar,
+            lambda: stop.is_set() or bool(processes.asked_to_stop(directory)),
+            refresh,
+        )
+        for stretch in share:
+            train_group(shared, stretch)
+        if not processes.is_first():
+            raise processes.ShareDone
+        _wait_for_others(shared)
+    return _finish(directory, whole, refresh)
+
+
+def _finish(
+    directory: Path, whole: Record, refresh: Callable[[dict[str, np.ndarray]], object]
+) -> dict[str, np.ndarray]:
+    """Writes the whole history.
+
+    Raises:
+      UserError: every member has diverged.
+    """
+    write_npz(directory / "history.npz", whole.history())
+    if whole.diverged.all():
+        entries = int(np.isfinite(whole.arrays["train_loss"]).any(0).sum())
+        if entries:
+            refresh(whole.history())
+        raise UserError(
+            f"every member diverged by epoch {entries} (see above); "
+            f"'{directory / 'history.npz'}' keeps the course up to there; take a smaller learning_rate or momentum, "
+            "or a larger batch_size"
+        )
+    remove_pieces(directory)
+    return whole.history()
+
+
+def _known(directory: Path, config: Mapping[str, Any]) -> Record:
+    """The record of all members, in process 0 with those that history.npz has from beginning to end."""
+    whole, path = empty_record(sweep_members(config)), directory / "history.npz"
+    if processes.is_first() and path.exists():
+        try:
+            adopt_members(whole, read_npz(path))
+        except (KeyError, ValueError, IndexError) as error:
+            raise UserError(f"'{path}' is damaged ({error}); remove it to compute it again") from error
+    return whole
+
+
+def _is_finished(whole: Record) -> bool:
+    """Whether every member has come to its end, and not all have diverged."""
+    return not whole.is_running().any() and not whole.diverged.all()
+
+
+def _share(directory: Path, whole: Record, places: MemberSequence, costs: np.ndarray, at_once: int) -> list[Group]:
+    """The batches that this process is to compute; fills `whole` with those that are finished.
+
+    Process 0 looks at the directory and decides, so that all agree.
+    """
+    begin_pieces(directory)
+    order = places.members
+    batch_of = np.full(len(order), -1, np.int32)
+    if processes.is_first():
+        merge_pieces(directory, whole, order, finished_only=True)
+        done = ~whole.is_running()[order]
+        begun = begun_groups(directory)
+        for number, stretch in enumerate(groups_of(whole.columns, places, at_once, done, begun)):
+            batch_of[stretch.places()] = number
+    batch_of = processes.agree(batch_of)
+    numbers = np.unique(batch_of[batch_of >= 0])
+    stretches = [np.flatnonzero(batch_of == number) for number in numbers]
+    total = np.array([float((costs * whole.columns["epochs"])[order[where]].sum()) for where in stretches])
+    process = shares_of(total, jax.process_count())
+    return [
+        Group(int(where[0]), len(where))
+        for where, index in zip(stretches, process, strict=True)
+        if index == jax.process_index()
+    ]
+
+
+def _wait_for_others(shared: Run) -> None:
+    """Shows their progress until the last record is complete.
+
+    Raises:
+      Interrupted: this process or another was asked to stop.
+    """
+    while True:
+        merge_pieces(shared.directory, shared.whole, shared.places.members, finished_only=False)
+        if not shared.whole.is_running().any():
+            return
+        if shared.is_asked_to_stop():
+            raise Interrupted(why_stopped(shared, "while waiting for the other processes"))
+        move(shared)
+        time.sleep(1)
+
+
+def _members_at_once(whole: Record, dataset: Dataset, devices: list[jax.Device]) -> int:
+    """The size of a batch on this process's devices.
+
+    Raises:
+      UserError: not even one member fits beside the data.
+    """
+    limits = devices[0].memory_stats() or {}
+    free = limits.get("bytes_limit", workdir.free_memory()) / 2  # the other half: evaluation, fragmentation
+    num_neurons = dataset.train_images.shape[1]
+    need = member_bytes(num_neurons, dataset.num_classes) + sum(leaf.nbytes for leaf in jax.tree.leaves(dataset))
+    if need > free:
+        raise UserError(
+            f"N = {num_neurons} neurons and the data need {need / 2**30:.3g} GiB of memory, half of what is free is "
+            f"{free / 2**30:.3g} GiB"
+        )
+    share = -(-len(whole.diverged) // jax.process_count())
+    return members_at_once(share, num_neurons, dataset.num_classes, len(devices), devices[0].platform, free)
+
+
+def _cost(whole: Record, dataset: Dataset) -> np.ndarray:
+    """Relative cost of an epoch of each member."""
+    seconds = [cost.predicted_seconds(dataset, 1, int(size), 1e11) for size in whole.columns["batch_size"]]
+    return np.array(seconds)
+
+
+def _bar(whole: Record, order: Int[np.ndarray, "members"], costs: np.ndarray, share: list[Group]) -> tqdm.tqdm:
+    """A bar whose unit is computing work, so that its ETA holds for members of different cost."""
+    shown = order if processes.is_first() else np.concatenate([order[:0], *(order[one.places()] for one in share)])
+    total = float(costs[shown] @ whole.columns["epochs"][shown])
+    done = float(costs[shown] @ whole.epochs_done[shown])
+    return tqdm.tqdm(total=total, initial=done, bar_format=_BAR, dynamic_ncols=True, mininterval=1.0)

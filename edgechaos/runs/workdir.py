@@ -1,0 +1,289 @@
+"""Work directories: config, history, summary and provenance of a run, each written atomically."""
+
+import contextlib
+import datetime
+import json
+import logging
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from edgechaos._version import __version__
+from edgechaos.errors import UserError
+from edgechaos.files import atomic_write, exclusive_lock, read_npz, writable_directory, write_npz
+from edgechaos.runs.fields import INCIDENTAL
+from edgechaos.runs.members import FORMER, MEMBER_FIELDS, MemberSequence, compare_members, sequence_of, sweep_members
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "matplotlib")
+
+
+@contextlib.contextmanager
+def work_directory(path: str | os.PathLike, config: Mapping[str, Any], grows: bool = False) -> Iterator[Path]:
+    """Opens a work directory for one configuration and holds it until the end.
+
+    Args:
+      path: created if need be.
+      config: must equal the one that the directory was begun with, but for fields that do not bear on the result.
+      grows: whether more seeds and more values of a sweep may be added to what is there.
+
+    Raises:
+      UserError: not writable, held by another process, begun with another config (the differences are named), or its
+        config.json or an array cannot be read.
+    """
+    directory = writable_directory(path, "workdir")
+    with exclusive_lock(directory / ".lock", wait=False):
+        earlier = _earlier_config(directory)
+        if earlier is not None:
+            _refuse_other_config(directory, earlier, _jsonable(config), grows)
+        _refuse_damaged_arrays(directory)
+        write_json(directory / "config.json", dict(config))
+        yield directory
+
+
+def _earlier_config(directory: Path) -> dict[str, Any] | None:
+    """The config.json of an earlier run that left arrays or a checkpoint behind.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    path = directory / "config.json"
+    if not path.exists():
+        return None
+    if not any(any(directory.glob(left)) for left in ("*.npz", "checkpoint*", "parts/*.npz")):
+        (directory / "provenance.json").unlink(missing_ok=True)  # of commands that came to nothing
+        return None
+    return _read_json(path, dict, f"remove '{directory}' or name another workdir")
+
+
+def _read_json(path: Path, kind: type, remedy: str) -> Any:
+    """What a file of ours holds.
+
+    Raises:
+      UserError: it is damaged; `remedy` says what to do.
+    """
+    try:
+        content = json.loads(path.read_text())
+        if not isinstance(content, kind):
+            raise ValueError(f"a {type(content).__name__}")
+    except ValueError as error:
+        raise UserError(f"'{path}' is damaged ({error}); {remedy}") from error
+    return content
+
+
+def _refuse_other_config(directory: Path, earlier: dict[str, Any], config: dict[str, Any], grows: bool) -> None:
+    """Raises a UserError if `config` neither equals the earlier one nor extends it; writes down an extension."""
+    earlier = {name: value for name, value in FORMER.items() if name in config} | earlier
+    differing = [
+        name for name in {**earlier, **config} if name not in INCIDENTAL and earlier.get(name) != config.get(name)
+    ]
+    if not differing:
+        return
+    if grows and set(differing) <= set(MEMBER_FIELDS) - {"seed"}:
+        try:
+            added = compare_members(earlier, config)
+        except (KeyError, TypeError, ValueError) as error:
+            path = directory / "config.json"
+            raise UserError(f"'{path}' is damaged ({error}); name another workdir") from error
+        if not added.missing:
+            former = [one for one in _former_sweeps(directory) if one != _sweep_of(earlier)]
+            write_json(directory / "sequence.json", {"former": [*former, _sweep_of(earlier)]})
+            logger.info("'%s' holds %d members; adding %d", directory, added.kept, added.new)
+            return
+        if differing == ["num_seeds"]:
+            raise UserError(
+                f"num_seeds = {config['num_seeds']}: '{directory}' holds {earlier['num_seeds']} seeds; ask for as many "
+                "or more, or name another workdir"
+            )
+        if "sweep" in differing:
+            raise UserError(
+                f"sweep: an extension must keep the members of '{directory}', but it drops {added.missing}; name "
+                "another workdir"
+            )
+    named = ", ".join(f"{name} {earlier.get(name)!r} -> {config.get(name)!r}" for name in differing)
+    raise UserError(f"workdir = '{directory}' holds a run of another config ({named}); name another workdir")
+
+
+def _sweep_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config tells its members."""
+    return {name: config[name] for name in MEMBER_FIELDS}
+
+
+def _former_sweeps(directory: Path) -> list[dict[str, Any]]:
+    """What an extended work directory held before each of its extensions."""
+    path = directory / "sequence.json"
+    if not path.exists():
+        return []
+    return _read_json(path, dict, "name another workdir")["former"]
+
+
+def sequence(directory: Path, config: Mapping[str, Any]) -> MemberSequence:
+    """The members in the order that names their files; those of an extension come after those before it.
+
+    Raises:
+      UserError: what the directory keeps of former extensions is damaged.
+    """
+    try:
+        former = [sweep_members(one) for one in _former_sweeps(directory)]
+        return sequence_of(sweep_members(config), former)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"'{directory / 'sequence.json'}' is damaged ({error}); name another workdir") from error
+
+
+def _refuse_damaged_arrays(directory: Path) -> None:
+    """Reads all arrays of an earlier run, also those that a finished one would not look at again."""
+    for path in sorted(directory.rglob("*.npz")):
+        read = _read_kernel if path.parent.name == "kernels" else read_npz
+        read(path)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes strict JSON: a number that is not finite becomes null."""
+    text = json.dumps(_jsonable(content), indent=2, allow_nan=False) + "\n"
+    atomic_write(path, lambda file: file.write(text.encode()))
+
+
+def once(path: Path, compute: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """Returns the numbers that `path` keeps, computing and writing them on the first call; null is NaN.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    if not path.exists():
+        write_json(path, compute())
+    try:
+        return {
+            name: math.nan if value is None else float(value) for name, value in json.loads(path.read_text()).items()
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"'{path}' is damaged ({error}); remove it to compute it again") from error
+
+
+def _jsonable(value: Any) -> Any:
+    """Python numbers, lists and dicts from arrays and NumPy numbers."""
+    if isinstance(value, Mapping):
+        return {key: _jsonable(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray | jax.Array | np.generic):
+        value = np.asarray(value).tolist()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_jsonable(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def keep_kernels(
+    directory: Path, name: str, kernels: Float[np.ndarray, "some N N"], epoch: int, places: Int[np.ndarray, "some"]
+) -> None:
+    """Keeps hidden kernels of some members, each in kernels/NAME-PLACE.npz by its place in the sequence."""
+    (directory / "kernels").mkdir(exist_ok=True)
+    for place, kernel in zip(places, kernels, strict=True):
+        write_npz(directory / "kernels" / f"{name}-{place}.npz", {"kernel": kernel, "epoch": np.array(epoch)})
+
+
+def read_kernels(directory: Path, places: MemberSequence) -> dict[str, dict[str, np.ndarray]]:
+    """The kept kernels: name -> kernel [members, N, N] and epoch [members], NaN and -1 where there is none.
+
+    Args:
+      directory: the work directory.
+      places: its `sequence`.
+
+    Raises:
+      UserError: a file is damaged.
+    """
+    kept: dict[str, dict[str, np.ndarray]] = {}
+    for path in sorted((directory / "kernels").glob("*-*.npz")):
+        name, _, place = path.stem.rpartition("-")
+        one = _read_kernel(path)
+        if name not in kept:
+            size = len(places.members)
+            kept[name] = {
+                "kernel": np.full((size, *one["kernel"].shape), np.nan, np.float32),
+                "epoch": np.full(size, -1),
+            }
+        if place.isdecimal() and int(place) < len(places.members):
+            for entry, values in kept[name].items():
+                values[places.members[int(place)]] = one[entry]
+    return kept
+
+
+def _read_kernel(path: Path) -> dict[str, np.ndarray]:
+    """One file of kept kernels."""
+    try:
+        return read_npz(path)
+    except UserError as error:
+        raise UserError(
+            f"'{path}', kept from an epoch that is over, is damaged; name another workdir, or remove the file to do "
+            "without it"
+        ) from error
+
+
+def record_provenance(directory: Path, module: str, arguments: Sequence[str], arrays: Mapping[str, str]) -> None:
+    """Adds this process to provenance.json: code, versions, device, command, and what the arrays mean.
+
+    Args:
+      directory: the work directory.
+      module: the entry point, as given to `python -m`.
+      arguments: its command line.
+      arrays: name -> shape and meaning, of history.npz.
+    """
+    path = directory / "provenance.json"
+    try:
+        earlier = json.loads(path.read_text())["processes"] if path.exists() else []
+    except (ValueError, KeyError, TypeError) as error:
+        logger.warning("'%s' is damaged (%s); beginning it anew", path, error)
+        earlier = []
+    device = jax.devices()[0]
+    process = {
+        "command": " ".join(["python", "-m", module, *arguments]),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "revision": revision(),
+        "edgechaos": __version__,
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "processes": jax.process_count(),
+    }
+    write_json(path, {"arrays": arrays, "processes": [*earlier, process]})
+
+
+def revision() -> str:
+    """The commit of the clone that the code runs from, '+' if changed since; 'unknown' outside a clone."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return "unknown"
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "edgechaos", "experiments", "configs")
+        return git("rev-parse", "HEAD").strip() + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def free_memory() -> int:
+    """Bytes of memory that the system has to give, by its page counts."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
+def processor() -> str:
+    """The processor's name, from Linux where it says."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

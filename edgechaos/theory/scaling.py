@@ -1,0 +1,184 @@
+"""Scaling laws of the ordered phase (Eqs. 4, 5, 8, 9) and J^2(epoch) in closed form (Eqs. C2 to C5)."""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Bool, Float, Num
+
+Scalar = Num[Array | np.ndarray, "..."] | np.number | float | int
+
+SCHEDULES = ("constant", "linear", "cosine")
+
+
+@struct.dataclass
+class LinearFit:
+    """Least-squares line with the standard error of its slope."""
+
+    slope: Float[Array, "*members"]
+    intercept: Float[Array, "*members"]
+    standard_error: Float[Array, "*members"]
+
+
+def scale_factor(learning_rate: Scalar, momentum: Scalar, batch_size: Scalar) -> Scalar:
+    """eta / ((1 - alpha) B), the only combination of hyperparameters that the ordered phase knows (Eq. 5).
+
+    >>> scale_factor(0.02, 0.5, 32)
+    0.00125
+    """
+    return learning_rate / ((1 - momentum) * batch_size)
+
+
+def schedule_factor(schedule: str, progress: Scalar) -> Scalar:
+    """Share of the learning rate that a schedule leaves when a share `progress` of the run lies behind.
+
+    "constant": 1; "linear": 1 - progress; "cosine": (1 + cos(pi progress)) / 2.
+
+    >>> float(schedule_factor("linear", 0.25))
+    0.75
+    """
+    if schedule == "linear":
+        return 1.0 - jnp.asarray(progress)
+    if schedule == "cosine":
+        return 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.asarray(progress)))
+    return jnp.ones_like(jnp.asarray(progress, float))
+
+
+def elapsed_epochs(
+    schedule: str, epochs: Num[np.ndarray, "*entries"] | float | int, num_epochs: float | int
+) -> Float[np.ndarray, "*entries"]:
+    """Epochs at the full learning rate that move J^2 as far as `epochs` of a schedule: the integral of its factor.
+
+    Growth and decay of J^2 are both in proportion to eta (Eq. C5), so that a schedule only changes the clock.
+
+    Args:
+      schedule: one of `SCHEDULES`.
+      epochs: in [0, num_epochs].
+      num_epochs: length of the run.
+    """
+    epochs = np.asarray(epochs, np.float64)
+    if schedule == "linear":
+        epochs = epochs - epochs**2 / (2 * num_epochs)
+    elif schedule == "cosine":
+        epochs = epochs / 2 + num_epochs / (2 * np.pi) * np.sin(np.pi * epochs / num_epochs)
+    return np.asarray(epochs)
+
+
+def epochs_until(schedule: str, elapsed: float, num_epochs: float | int) -> float:
+    """The inverse of `elapsed_epochs`; infinity if the learning rate has fallen to 0 before.
+
+    >>> round(epochs_until("linear", 3.0, 8), 9)
+    4.0
+    """
+    if schedule == "constant":
+        return elapsed
+    if not elapsed <= num_epochs / 2:
+        return np.inf
+    low, high = 0.0, float(num_epochs)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if elapsed_epochs(schedule, middle, num_epochs) < elapsed else (low, middle)
+    return high
+
+
+def fit_slope(j_squared: Float[Array | np.ndarray, "*members epochs"], num_epochs: int) -> LinearFit:
+    """Fits J^2 = A epoch + C (Eq. 4) to the states after 0 ... num_epochs epochs by least squares.
+
+    Args:
+      j_squared: J^2 after e epochs at entry e of the last axis.
+      num_epochs: how far the fit goes, 2 <= num_epochs < j_squared.shape[-1].
+
+    Returns:
+      A per epoch, C, and the standard error of A as if residuals were independent (they are smooth in time, so that
+      the spread over seeds is the better error).
+
+    Raises:
+      ValueError: num_epochs out of range.
+    """
+    if not 2 <= num_epochs < j_squared.shape[-1]:
+        raise ValueError(f"num_epochs = {num_epochs}: must be in [2, {j_squared.shape[-1] - 1}]")
+    y = jnp.asarray(j_squared)[..., : num_epochs + 1]
+    epochs = jnp.arange(num_epochs + 1, dtype=y.dtype) - num_epochs / 2
+    slope = y @ epochs / (epochs @ epochs)
+    mean = y.mean(-1)
+    residuals = y - mean[..., None] - slope[..., None] * epochs
+    variance = (residuals**2).sum(-1) / (num_epochs - 1)
+    return LinearFit(slope, mean - slope * num_epochs / 2, jnp.sqrt(variance / (epochs @ epochs)))
+
+
+def relaxation_rate(scale: Scalar, num_samples: int, weight_decay: Scalar) -> Scalar:
+    """4 S lambda eta / ((1 - alpha) B): rate per epoch at which weight decay shrinks J^2 (Eq. C5 over S/B steps)."""
+    return 4 * num_samples * weight_decay * scale
+
+
+def j_squared_after(epochs: Scalar, initial: Scalar, slope: Scalar, rate: Scalar = 0.0) -> Scalar:
+    """J^2 after `epochs` of dJ^2/de = A - rate J^2: a line without decay, else a relaxation towards A / rate.
+
+    Args:
+      epochs: e >= 0, any shape.
+      initial: J^2 at e = 0.
+      slope: A of Eq. 4, per epoch.
+      rate: `relaxation_rate`, >= 0.
+    """
+    decay = jnp.asarray(rate) * epochs
+    # (1 - exp(-x)) / x, whose limit at 0 is 1, keeps one formula for both cases
+    weight = jnp.where(decay == 0, 1.0, -jnp.expm1(-decay) / jnp.where(decay == 0, 1.0, decay))
+    return initial * jnp.exp(-decay) + slope * epochs * weight
+
+
+def epochs_to(target: Scalar, initial: Scalar, slope: Scalar, rate: Scalar = 0.0) -> Scalar:
+    """Epoch at which `j_squared_after` reaches `target` >= initial; infinity if it never does."""
+    gap = (jnp.asarray(target) - initial) * 1.0
+    drive = slope - jnp.asarray(rate) * initial
+    loss = rate * gap / drive  # 1 where the target is the limit of the relaxation
+    relaxing = -jnp.log1p(-jnp.where(loss < 1, loss, 0.0)) / jnp.where(jnp.asarray(rate) == 0, 1.0, rate)
+    epochs = jnp.where(jnp.asarray(rate) == 0, gap / drive, relaxing)
+    return jnp.where((drive > 0) & (loss < 1), epochs, jnp.inf)
+
+
+def weight_decay_at_edge(constant_d: Scalar, num_samples: int, j_squared: Scalar = 1.0) -> Scalar:
+    """lambda* = D / (4 S J*^2), the decay that balances the growth of J^2 at J*^2 (Eq. 9).
+
+    >>> round(weight_decay_at_edge(10.96, 60_000), 7)
+    4.57e-05
+    """
+    return constant_d / (4 * num_samples * j_squared)
+
+
+@struct.dataclass
+class ScalingVerdict:
+    """Whether slopes follow A = D eta / ((1 - alpha) B).
+
+    Attributes:
+      constant_d: D, the median of A over the scale factor.
+      standard_error: of D, by the median absolute deviation over the members.
+      deviation: A / (D scale factor) - 1 of each member.
+      follows: whether a member's deviation is within the tolerance.
+    """
+
+    constant_d: Float[Array, "*batch"]
+    standard_error: Float[Array, "*batch"]
+    deviation: Float[Array, "*batch members"]
+    follows: Bool[Array, "*batch members"]
+
+
+def scaling_verdict(
+    slope: Float[Array | np.ndarray, "members"], scale: Float[Array | np.ndarray, "members"], tolerance: float = 0.1
+) -> ScalingVerdict:
+    """Holds slopes against Eq. 5, by a D that a few members which do not follow it leave alone.
+
+    Args:
+      slope: A of each member, per epoch; NaN is left out and does not follow.
+      scale: `scale_factor` of each member.
+      tolerance: largest relative deviation that counts as following.
+
+    >>> verdict = scaling_verdict(jnp.array([0.1, 0.2, 0.6]), jnp.array([0.01, 0.02, 0.04]))
+    >>> print(verdict.constant_d, verdict.follows)
+    10.0 [ True  True False]
+    """
+    constants = jnp.asarray(slope) / jnp.asarray(scale)
+    constant_d = jnp.nanmedian(constants)
+    # 1.4826 turns a median absolute deviation into a standard deviation, 1.2533 a mean's error into a median's
+    spread = 1.4826 * jnp.nanmedian(jnp.abs(constants - constant_d))
+    deviation = constants / constant_d - 1
+    error = 1.2533 * spread / jnp.sqrt(jnp.isfinite(constants).sum())
+    return ScalingVerdict(constant_d, error, deviation, jnp.abs(deviation) <= tolerance)

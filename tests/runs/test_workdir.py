@@ -1,0 +1,85 @@
+import json
+import subprocess
+
+import numpy as np
+import pytest
+
+from edgechaos import runs
+from edgechaos.errors import UserError
+from tests.processes import ROOT
+
+CONFIG = {"learning_rate": 0.1, "epochs": 3, "data_dir": "", "checkpoint_seconds": 30.0}
+
+
+def test_same_config_again_and_incidental_changes_are_fine(tmp_path):
+    for config in (CONFIG, CONFIG, {**CONFIG, "data_dir": "/elsewhere", "checkpoint_seconds": 1.0}):
+        with runs.work_directory(tmp_path / "run", config) as directory:
+            assert json.loads((directory / "config.json").read_text()) == config
+
+
+def test_other_config_is_refused_with_the_differing_fields(tmp_path):
+    with runs.work_directory(tmp_path, CONFIG) as directory:
+        np.savez(directory / "history.npz", a=1)
+    refused = pytest.raises(UserError, match=r"\(learning_rate 0.1 -> 0.2, epochs 3 -> 4\); name another workdir")
+    with refused, runs.work_directory(tmp_path, {**CONFIG, "learning_rate": 0.2, "epochs": 4}):
+        pass
+    assert json.loads((tmp_path / "config.json").read_text()) == CONFIG
+
+
+def test_command_that_failed_before_any_result_may_be_corrected(tmp_path):
+    for rate in (0.1, 0.2):
+        with runs.work_directory(tmp_path, {**CONFIG, "learning_rate": rate}) as directory:
+            assert json.loads((directory / "config.json").read_text())["learning_rate"] == rate
+            runs.record_provenance(directory, "experiments.fig2", [f"--config.learning_rate={rate}"], {})
+    (process,) = json.loads((tmp_path / "provenance.json").read_text())["processes"]
+    assert process["command"].endswith("=0.2")
+
+
+def test_second_run_on_a_directory_in_use_is_refused(tmp_path):
+    refused = pytest.raises(UserError, match="in use by another run")
+    with runs.work_directory(tmp_path, CONFIG), refused, runs.work_directory(tmp_path, CONFIG):
+        pass
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3", ""])
+def test_damaged_config_is_named(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    np.savez(tmp_path / "history.npz", a=1)
+    with pytest.raises(UserError, match=r"config.json' is damaged"), runs.work_directory(tmp_path, CONFIG):
+        pass
+
+
+def test_json_is_strict(tmp_path):
+    content = {"a": np.float32(np.nan), "b": [np.inf, 1.5], "c": np.array([1, 2]), "d": {"e": "text"}}
+    runs.write_json(tmp_path / "x.json", content)
+    assert json.loads((tmp_path / "x.json").read_text()) == {
+        "a": None,
+        "b": [None, 1.5],
+        "c": [1, 2],
+        "d": {"e": "text"},
+    }
+
+
+def test_provenance_adds_up_over_processes(tmp_path):
+    for _ in range(2):
+        runs.record_provenance(tmp_path, "experiments.fig2", ["--config.epochs=3"], {"j0": "[member] J0"})
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert provenance["arrays"] == {"j0": "[member] J0"}
+    assert [process["command"] for process in provenance["processes"]] == [
+        "python -m experiments.fig2 --config.epochs=3"
+    ] * 2
+    assert {"revision", "versions", "device", "started", "python"} <= provenance["processes"][0].keys()
+
+
+def test_config_from_before_a_field_existed_is_the_same_run(tmp_path):
+    with runs.work_directory(tmp_path, {"epochs": 3}):
+        np.savez(tmp_path / "history.npz", a=1)
+    with runs.work_directory(tmp_path, {"epochs": 3, "constraint": "none"}):
+        pass
+    with pytest.raises(UserError, match="constraint 'none' -> 'hard_sphere'"):
+        runs.work_directory(tmp_path, {"epochs": 3, "constraint": "hard_sphere"}).__enter__()
+
+
+def test_revision_is_that_of_the_clone():
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert runs.revision().removesuffix("+") == head.strip()
