@@ -9,9 +9,11 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
-import edgechaos as ec
 from edgechaos.data.dataset import Dataset
 from edgechaos.theory.activations import activation_function
+from edgechaos.training.hold import hold_at_edge
+from edgechaos.training.optim import adam
+from edgechaos.training.order import order_parameters
 
 EDGES = {"tanh": 1.0, "relu": 2.0}  # sigma_w^2 with chi_1 = 1 without biases: 1 / <phi'^2> of small fields
 
@@ -72,9 +74,9 @@ def hidden_kernels(params: optax.Params, depth: int) -> list[Array]:
 def _optimizer(spec: Spec, weight_decay: Float[Array, ""]) -> optax.GradientTransformation:
     """AdamW, or Adam and a hold."""
     if not spec.held:
-        return ec.adam(spec.learning_rate, weight_decay, "decoupled")
+        return adam(spec.learning_rate, weight_decay, "decoupled")
     select = (lambda path: path.startswith("hidden"), lambda path: path.endswith("kernel"))
-    return optax.chain(ec.adam(spec.learning_rate), ec.hold_at_edge(EDGES[spec.activation], select))
+    return optax.chain(adam(spec.learning_rate), hold_at_edge(EDGES[spec.activation], select))
 
 
 def _loss(params: optax.Params, images: Array, labels: Array, spec: Spec) -> tuple[Array, Array]:
@@ -100,7 +102,7 @@ def train(key: PRNGKeyArray, weight_decay: float | Array, dataset: Dataset, spec
     params = Network(spec).init(key, images[:1])["params"]
 
     def measure(params: optax.Params) -> Course:
-        places = [ec.order_parameters(kernel) for kernel in hidden_kernels(params, spec.depth)]
+        places = [order_parameters(kernel) for kernel in hidden_kernels(params, spec.depth)]
         loss, accuracy = _loss(params, jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels), spec)
         j0, j_squared = (jnp.stack([getattr(place, name) for place in places]) for name in ("j0", "j_squared"))
         return Course(j0, j_squared, loss, accuracy)

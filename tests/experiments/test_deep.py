@@ -7,6 +7,7 @@ import pytest
 from configs import deep as configs
 from edgechaos import data
 from edgechaos.files import read_npz
+from edgechaos.training import deep as networks
 from experiments import deep
 from tests import processes
 
