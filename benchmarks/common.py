@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from edgechaos import runs
-
 _COMPARED = ("jax", "jaxlib", "optax", "flax", "torch", "keras", "tensorflow-cpu", "numpy", "scipy", "optuna")
 
 Statistics = dict[str, float]
@@ -74,6 +72,8 @@ def side_by_side(ours: str, seconds: Mapping[str, list[float]]) -> dict[str, Sta
 def machine() -> dict[str, Any]:
     """Where and when, and with which versions of what is compared."""
     import jax
+
+    from edgechaos import runs
 
     found = {}
     for name in _COMPARED:

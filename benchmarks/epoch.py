@@ -20,8 +20,6 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.common import options, record, show, statistics
-from edgechaos import data, training
-from edgechaos.runs import cost
 
 BATCH, ETA, ALPHA = 32, 0.02, 0.5
 OWNERS = {
@@ -63,6 +61,8 @@ def jax_tasks() -> dict[str, Callable[[], object]]:
     import jax
     import jax.numpy as jnp
 
+    from edgechaos import data, training
+
     matrix = jax.random.normal(jax.random.key(0), (PRODUCT_SIZE, PRODUCT_SIZE))
     product = jax.jit(jnp.matmul)
     copied = [jnp.zeros(COPY_BYTES // 4)]
@@ -99,6 +99,8 @@ def pytorch_tasks(compiled: bool = False) -> dict[str, Callable[[], object]]:
     """The same epoch as a plain PyTorch loop, on a GPU where there is one."""
     import torch
 
+    from edgechaos import data
+
     dataset = data.load()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images = torch.from_numpy(dataset.train_images).to(device)
@@ -129,6 +131,8 @@ def pytorch_tasks(compiled: bool = False) -> dict[str, Callable[[], object]]:
 
 def keras_tasks(backend: str = "tensorflow") -> dict[str, Callable[[], object]]:
     """The same epoch by Keras `fit`."""
+    from edgechaos import data
+
     os.environ["KERAS_BACKEND"] = backend
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import keras
@@ -196,6 +200,8 @@ def rounds(frameworks: list[str], number: int) -> dict[str, list[float]]:
 
 def report(seconds: dict[str, list[float]]) -> dict:
     """The content of the result file: seconds, ratios taken within rounds, and the targets."""
+    from edgechaos.runs import cost
+
     times = {peer: np.array(values) for peer, values in seconds.items()}
     if "product" in times:
         rate = 2 * PRODUCT_SIZE**3 / times["product"]

@@ -17,7 +17,6 @@ import time
 import numpy as np
 
 from benchmarks.common import options, record, show, statistics
-from edgechaos.runs import cost
 
 COLUMNS = np.linspace(-1, 2, 151, dtype=np.float32)
 ROWS = (np.arange(1, 101) / 50).astype(np.float32)
@@ -72,6 +71,7 @@ def one_round(num_neurons: int) -> dict[str, float]:
     import jax.numpy as jnp
 
     from edgechaos.dynamics.diagram import draw_disorder, settle
+    from edgechaos.runs import cost
 
     rate = cost.matrix_product_rate(4096)
     theirs = numpy_seconds(num_neurons)

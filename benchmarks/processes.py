@@ -12,13 +12,14 @@ import time
 import numpy as np
 
 from benchmarks.common import options, record, show, statistics
-from edgechaos import data, training
 
 EPOCHS = 5  # of which the first, with the compile, is left out
 
 
 def measure_on(cores: set[int]) -> None:
     """Prints the seconds of each epoch, on some cores alone."""
+    from edgechaos import data, training
+
     os.sched_setaffinity(0, cores)  # before JAX counts them
     import jax
     import jax.numpy as jnp

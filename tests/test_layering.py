@@ -1,6 +1,8 @@
 """Who may import whom: rooms stand on floors, and side effects stay in their rooms."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.processes import ROOT
@@ -80,3 +82,10 @@ def test_no_public_name_hides_a_module():
 
     modules = {path.stem for path in PATHS} | set(FLOOR)
     assert not modules & set(edgechaos.__all__)
+
+
+def test_importing_the_library_loads_nothing_heavy():
+    heavy = ("matplotlib", "tensorflow_datasets", "orbax", "tqdm", "sklearn", "ml_collections", "absl.app")
+    code = f"import sys, edgechaos; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgechaos.data import mnist_family, npz
+from edgechaos.data import npz
 from edgechaos.data.dataset import Dataset
 from edgechaos.errors import UserError
 from edgechaos.files import exclusive_lock, read_npz, user_cache, writable_directory, write_npz
@@ -117,6 +117,8 @@ def _read_cache(path: Path) -> dict[str, np.ndarray] | None:
 
 def _prepare(name: str, folder: Path, cache: Path) -> dict[str, np.ndarray]:
     """Builds the data set from local files in `folder` or from the download, and writes its cache."""
+    from edgechaos.data import mnist_family  # TFDS is needed on the first call only
+
     local_folder = _local_folder(name, folder)
     incomplete = cache / f"{name}.incomplete"
     shutil.rmtree(incomplete, ignore_errors=True)  # left by a killed process; we hold the lock
@@ -143,6 +145,8 @@ def _reason(error: Exception) -> str:
 
 def _local_files(folder: Path) -> dict[str, Path]:
     """Returns those of the four IDX files that `folder` holds, by official name."""
+    from edgechaos.data import mnist_family
+
     found: dict[str, Path] = {}
     for name in mnist_family.FILES:
         for candidate in (folder / name, folder / f"{name}.gz"):

@@ -9,7 +9,6 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from edgechaos import plotting
 from edgechaos.training.kernels import as_matrix, with_paths
 from edgechaos.training.measured import measure_if, only_state
 
@@ -48,6 +47,8 @@ class Course:
 
     def plot(self, axes: Any) -> None:
         """Draws J^2 of each kernel against the step on axes of matplotlib."""
+        from edgechaos import plotting  # matplotlib takes a second to import
+
         plotting.kernels_against_step(axes, self.step, self.j_squared, self.names)
 
 

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from edgechaos import plotting
 from edgechaos.diagnosis.weights import read_weights
 from edgechaos.theory.activations import Activation, activation_function
 from edgechaos.theory.meanfield import LARGEST_J, chi, edge_of_chaos
@@ -92,6 +91,8 @@ class PhaseReport:
         Args:
           axes: of matplotlib.
         """
+        from edgechaos import plotting  # matplotlib takes a second to import
+
         judged = [row for row in self.rows if row.state]
         j0 = np.array([row.j0 for row in judged])
         j_squared = np.array([row.j_squared for row in judged])
