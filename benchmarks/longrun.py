@@ -17,6 +17,7 @@ from benchmarks.common import options, record
 from configs import fig2
 from edgechaos import analysis, data, runs, training
 from edgechaos.runs import fields
+from edgechaos.runs.config import TRAINING_FIELDS, TrainingConfig, as_record
 from edgechaos.runs.run import run_sweep
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -37,10 +38,10 @@ def watch(samples: list[tuple[float, int, int]], done: threading.Event) -> None:
 
 def run(num_epochs: int) -> None:
     """A run of Fig. 2 on the digits in a work directory of its own, with a checkpoint every second."""
-    known = fields.TRAINING_FIELDS
+    known = TRAINING_FIELDS
     chosen = {name: value for name, value in fig2.get_config("digits").to_dict().items() if name in known}
-    validated = fields.validate(chosen | {"epochs": num_epochs, "checkpoint_seconds": 1.0}, known)
-    with tempfile.TemporaryDirectory() as folder, runs.work_directory(folder, validated) as directory:
+    validated = fields.validate(chosen | {"epochs": num_epochs, "checkpoint_seconds": 1.0}, TrainingConfig)
+    with tempfile.TemporaryDirectory() as folder, runs.work_directory(folder, as_record(validated)) as directory:
         history = run_sweep(directory, validated, data.load("digits"), lambda history: None)
     assert np.isfinite(history["j_squared"]).all()
 

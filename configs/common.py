@@ -6,39 +6,16 @@ from collections.abc import Callable, Mapping
 import ml_collections
 
 from edgechaos.errors import UserError
-
-VARIANTS = ("paper", "scaled", "quick", "digits")
+from edgechaos.runs.config import TrainingConfig, as_record
 
 
 def training_fields() -> ml_collections.ConfigDict:
     """The paper's run of Fig. 2: eta .02, alpha .5, B 32, no decay, J from 0.5, on Fashion-MNIST."""
-    return ml_collections.ConfigDict(
-        {
-            "dataset": "fashion_mnist",
-            "data_dir": "",
-            "learning_rate": 0.02,
-            "schedule": "constant",
-            "momentum": 0.5,
-            "batch_size": 32,
-            "weight_decay": 0.0,
-            "weight_decay_mode": "coupled",
-            "optimizer": "sgd",
-            "loss": "cross_entropy",
-            "constraint": "none",
-            "activation": "tanh",
-            "init_j0": 0.0,
-            "init_j": 0.5,
-            "epochs": 501,
-            "seed": 0,
-            "num_seeds": 1,
-            "sweep": {},
-            "sweep_mode": "product",
-            "keep_kernels_at": (1, 10, 200),  # those of Fig. 7
-            "constant_d": 10.96,  # mean of the authors' recorded slopes over eta / B, spread 1 %
-            "devices": 0,
-            "checkpoint_seconds": 30.0,
-        }
-    )
+    return ml_collections.ConfigDict(as_record(TrainingConfig()))
+
+
+def unchanged(config: ml_collections.ConfigDict) -> None:
+    """The config as it is."""
 
 
 # what each variant changes of the paper's runs; all but the digits are moved along the paper's own scaling law
@@ -52,12 +29,12 @@ def choose(
     variants: Mapping[str, Callable[[ml_collections.ConfigDict], None]],
     config: ml_collections.ConfigDict,
 ) -> ml_collections.ConfigDict:
-    """Applies the named variant (default: paper) to the paper's config.
+    """Applies the named variant to the config; by default the first one.
 
     Raises:
       UserError: a word that is no variant.
     """
-    name = "paper" if variant is None else variant
+    name = next(iter(variants)) if variant is None else variant
     if name not in variants:
         near = difflib.get_close_matches(name, variants, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""

@@ -10,11 +10,7 @@ To expect: simulation and chi > 1 agree on more than 99 % of the cells with |chi
 
 import ml_collections
 
-from configs.common import choose
-
-
-def _paper(config: ml_collections.ConfigDict) -> None:
-    """The paper's diagram."""
+from configs.common import choose, unchanged
 
 
 def _scaled(config: ml_collections.ConfigDict) -> None:
@@ -32,7 +28,7 @@ def _digits(config: ml_collections.ConfigDict) -> None:
     config.update(num_neurons=64, num_columns=61, num_rows=40, num_seeds=2)
 
 
-VARIANTS = {"paper": _paper, "scaled": _scaled, "quick": _quick, "digits": _digits}
+VARIANTS = {"paper": unchanged, "scaled": _scaled, "quick": _quick, "digits": _digits}
 
 
 def get_config(variant: str | None = None) -> ml_collections.ConfigDict:

@@ -9,11 +9,7 @@ python -m experiments.fig2 --config=configs/fig2.py:digits
 
 import ml_collections
 
-from configs.common import DIGITS, QUICK, SCALED, choose, training_fields
-
-
-def _paper(config: ml_collections.ConfigDict) -> None:
-    """The paper's run."""
+from configs.common import DIGITS, QUICK, SCALED, choose, training_fields, unchanged
 
 
 def _scaled(config: ml_collections.ConfigDict) -> None:
@@ -33,7 +29,7 @@ def _digits(config: ml_collections.ConfigDict) -> None:
     config.update(map_num_neurons=500, map_num_columns=41, map_num_rows=60)
 
 
-VARIANTS = {"paper": _paper, "scaled": _scaled, "quick": _quick, "digits": _digits}
+VARIANTS = {"paper": unchanged, "scaled": _scaled, "quick": _quick, "digits": _digits}
 
 
 def get_config(variant: str | None = None) -> ml_collections.ConfigDict:

@@ -12,7 +12,9 @@ import math
 
 import ml_collections
 
-from configs.common import DIGITS, choose, training_fields
+from configs.common import DIGITS, choose, training_fields, unchanged
+from edgechaos.theory import paper
+from edgechaos.theory.scaling import scale_factor
 
 LEARNING_RATES = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.02, 0.05, 0.1)
 MOMENTA = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95)  # 0 is among the learning rates
@@ -26,11 +28,7 @@ def _runs(*runs: tuple[float, float, int]) -> dict[str, tuple]:
 
 def _epochs_to_edge(learning_rate: float, momentum: float, batch_size: int) -> int:
     """A tenth more than Eq. 5 says that J^2 needs from 0.25 to 1."""
-    return math.ceil(1.1 * 0.75 / (10.96 * learning_rate / ((1 - momentum) * batch_size)))
-
-
-def _paper(config: ml_collections.ConfigDict) -> None:
-    """The paper's runs."""
+    return math.ceil(1.1 * 0.75 / (paper.CONSTANT_D * float(scale_factor(learning_rate, momentum, batch_size))))
 
 
 def _scaled(config: ml_collections.ConfigDict) -> None:
@@ -57,7 +55,7 @@ def _digits(config: ml_collections.ConfigDict) -> None:
     del config.sweep["epochs"]
 
 
-VARIANTS = {"paper": _paper, "scaled": _scaled, "quick": _quick, "digits": _digits}
+VARIANTS = {"paper": unchanged, "scaled": _scaled, "quick": _quick, "digits": _digits}
 
 
 def get_config(variant: str | None = None) -> ml_collections.ConfigDict:

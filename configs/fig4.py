@@ -8,7 +8,7 @@ python -m experiments.fig4 --config=configs/fig4.py:digits    scikit-learn's dig
 
 import ml_collections
 
-from configs.common import DIGITS, choose, training_fields
+from configs.common import DIGITS, choose, training_fields, unchanged
 
 
 def _sweep(factor: float, *scales: float) -> dict[str, tuple]:
@@ -17,10 +17,6 @@ def _sweep(factor: float, *scales: float) -> dict[str, tuple]:
         "learning_rate": tuple(factor * 0.02 * scale for scale in scales),
         "batch_size": tuple(int(32 * scale) for scale in scales),
     }
-
-
-def _paper(config: ml_collections.ConfigDict) -> None:
-    """The paper's runs."""
 
 
 def _scaled(config: ml_collections.ConfigDict) -> None:
@@ -38,7 +34,7 @@ def _digits(config: ml_collections.ConfigDict) -> None:
     config.update(DIGITS, epochs=200)
 
 
-VARIANTS = {"paper": _paper, "scaled": _scaled, "quick": _quick, "digits": _digits}
+VARIANTS = {"paper": unchanged, "scaled": _scaled, "quick": _quick, "digits": _digits}
 
 
 def get_config(variant: str | None = None) -> ml_collections.ConfigDict:

@@ -8,7 +8,7 @@ python -m experiments.fig5 --config=configs/fig5.py:digits    scikit-learn's dig
 
 import ml_collections
 
-from configs.common import DIGITS, choose, training_fields
+from configs.common import DIGITS, choose, training_fields, unchanged
 
 
 def _sweep(*runs: tuple[int, float, float]) -> dict[str, tuple]:
@@ -17,10 +17,6 @@ def _sweep(*runs: tuple[int, float, float]) -> dict[str, tuple]:
 
 
 PAPER = ((8001, 0.0025, 0.0), (4001, 0.005, 0.0), (2001, 0.01, 0.0), (1001, 0.01, 0.5), (501, 0.02, 0.5))
-
-
-def _paper(config: ml_collections.ConfigDict) -> None:
-    """The paper's runs."""
 
 
 def _scaled(config: ml_collections.ConfigDict) -> None:
@@ -39,7 +35,7 @@ def _digits(config: ml_collections.ConfigDict) -> None:
     config.update(DIGITS, sweep=_sweep(*((epochs // 4, eta, alpha) for epochs, eta, alpha in PAPER)))
 
 
-VARIANTS = {"paper": _paper, "scaled": _scaled, "quick": _quick, "digits": _digits}
+VARIANTS = {"paper": unchanged, "scaled": _scaled, "quick": _quick, "digits": _digits}
 
 
 def get_config(variant: str | None = None) -> ml_collections.ConfigDict:

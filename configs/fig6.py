@@ -11,13 +11,9 @@ To expect: the decay that ends at J^2 = 1 near 9e-5, about twice Eq. 9's.
 
 import ml_collections
 
-from configs.common import DIGITS, choose, training_fields
+from configs.common import DIGITS, choose, training_fields, unchanged
 
 WEIGHT_DECAYS = (0.0, 1e-5, 5e-5, 9e-5, 1.5e-4, 3e-4, 5e-4, 1e-3)
-
-
-def _paper(config: ml_collections.ConfigDict) -> None:
-    """The paper's runs."""
 
 
 def _scaled(config: ml_collections.ConfigDict) -> None:
@@ -41,7 +37,7 @@ def _mnist(config: ml_collections.ConfigDict) -> None:
     config.sweep.weight_decay = (0.0, 1e-5, 2e-5, 4e-5)
 
 
-VARIANTS = {"paper": _paper, "scaled": _scaled, "quick": _quick, "digits": _digits, "mnist": _mnist}
+VARIANTS = {"paper": unchanged, "scaled": _scaled, "quick": _quick, "digits": _digits, "mnist": _mnist}
 
 
 def get_config(variant: str | None = None) -> ml_collections.ConfigDict:

@@ -10,11 +10,7 @@ It takes the kernels that a Fig. 2 run of the same variant has kept, and trains 
 
 import ml_collections
 
-from configs.common import DIGITS, QUICK, SCALED, choose, training_fields
-
-
-def _paper(config: ml_collections.ConfigDict) -> None:
-    """The paper's run."""
+from configs.common import DIGITS, QUICK, SCALED, choose, training_fields, unchanged
 
 
 def _scaled(config: ml_collections.ConfigDict) -> None:
@@ -32,7 +28,7 @@ def _digits(config: ml_collections.ConfigDict) -> None:
     config.update(DIGITS, fig2_workdir="runs/fig2-digits")
 
 
-VARIANTS = {"paper": _paper, "scaled": _scaled, "quick": _quick, "digits": _digits}
+VARIANTS = {"paper": unchanged, "scaled": _scaled, "quick": _quick, "digits": _digits}
 
 
 def get_config(variant: str | None = None) -> ml_collections.ConfigDict:

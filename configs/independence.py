@@ -1,6 +1,6 @@
 """Does the decay that ends at the edge depend on eta, alpha and B? Eq. 9 says no; the paper did not test it.
 
-python -m experiments.independence                                           paper: 6 settings, 3 decays: 2 hours
+python -m experiments.independence                                           full:  6 settings, 3 decays: 2 hours
 python -m experiments.independence --config=configs/independence.py:scaled   4 times the scale factors: 40 minutes
 python -m experiments.independence --config=configs/independence.py:quick    two settings, two decays, too short
 python -m experiments.independence --config=configs/independence.py:digits   scikit-learn's digits: seconds
@@ -10,7 +10,9 @@ Every run takes the same number of rescaled epochs, eta epochs / ((1 - alpha) B)
 
 import ml_collections
 
-from configs.common import DIGITS, choose, training_fields
+from configs.common import DIGITS, choose, training_fields, unchanged
+from edgechaos.theory import paper
+from edgechaos.theory.scaling import scale_factor
 
 # (eta, alpha, B): Fig. 6's, the same scale factor by other means, half and twice of it
 SETTINGS = ((0.02, 0.5, 32), (0.04, 0.5, 64), (0.01, 0.75, 32), (0.01, 0.5, 32), (0.04, 0.5, 32), (0.02, 0.5, 16))
@@ -22,16 +24,12 @@ def _sweep(
 ) -> dict[str, tuple]:
     """All decays for each setting, for `rescaled` epochs of the scale factor of Fig. 2."""
     rows = [
-        (eta, alpha, size, decay, round(rescaled * 0.00125 / (eta / ((1 - alpha) * size))))
+        (eta, alpha, size, decay, round(rescaled * paper.SCALE_FACTOR / float(scale_factor(eta, alpha, size))))
         for eta, alpha, size in settings
         for decay in decays
     ]
     names = ("learning_rate", "momentum", "batch_size", "weight_decay", "epochs")
     return dict(zip(names, zip(*rows, strict=True), strict=True))
-
-
-def _paper(config: ml_collections.ConfigDict) -> None:
-    """At the scale factor of Fig. 6."""
 
 
 def _scaled(config: ml_collections.ConfigDict) -> None:
@@ -50,7 +48,7 @@ def _digits(config: ml_collections.ConfigDict) -> None:
     config.update(DIGITS, sweep=_sweep(SETTINGS, tuple(15 * value for value in WEIGHT_DECAYS), 300))
 
 
-VARIANTS = {"paper": _paper, "scaled": _scaled, "quick": _quick, "digits": _digits}
+VARIANTS = {"full": unchanged, "scaled": _scaled, "quick": _quick, "digits": _digits}
 
 
 def get_config(variant: str | None = None) -> ml_collections.ConfigDict:

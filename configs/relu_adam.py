@@ -1,6 +1,6 @@
 """ReLU and Adam, as in the runs that the authors' code has beside the paper: diagram, path, weight decays.
 
-python -m experiments.relu_adam                                        paper: 8 decays x 201 epochs, an hour
+python -m experiments.relu_adam                                        full:  8 decays x 201 epochs, an hour
 python -m experiments.relu_adam --config=configs/relu_adam.py:scaled   4 times the batch and eta, 61 epochs, 3 seeds
 python -m experiments.relu_adam --config=configs/relu_adam.py:quick    three decays, 15 epochs
 python -m experiments.relu_adam --config=configs/relu_adam.py:digits   scikit-learn's digits: seconds
@@ -8,13 +8,9 @@ python -m experiments.relu_adam --config=configs/relu_adam.py:digits   scikit-le
 
 import ml_collections
 
-from configs.common import DIGITS, choose, training_fields
+from configs.common import DIGITS, choose, training_fields, unchanged
 
 WEIGHT_DECAYS = (0.0, 1e-6, 1e-5, 4e-5, 1e-4, 3e-4, 5e-4, 1e-3)
-
-
-def _paper(config: ml_collections.ConfigDict) -> None:
-    """The authors' runs, one seed."""
 
 
 def _scaled(config: ml_collections.ConfigDict) -> None:
@@ -33,7 +29,7 @@ def _digits(config: ml_collections.ConfigDict) -> None:
     config.update(DIGITS, epochs=100, num_seeds=2, map_num_neurons=100)
 
 
-VARIANTS = {"paper": _paper, "scaled": _scaled, "quick": _quick, "digits": _digits}
+VARIANTS = {"full": unchanged, "scaled": _scaled, "quick": _quick, "digits": _digits}
 
 
 def get_config(variant: str | None = None) -> ml_collections.ConfigDict:

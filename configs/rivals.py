@@ -1,11 +1,9 @@
 """Ways to choose weight decay, side by side: test accuracy and loss, J^2 at the end, and the epochs that it took.
 
-python -m experiments.rivals                                     paper: eta 0.02, 501 epochs, one seed: 4 hours
+python -m experiments.rivals                                     full:  eta 0.02, 501 epochs, one seed: 4 hours
 python -m experiments.rivals --config=configs/rivals.py:scaled   4 times the scale factor, 126 epochs, 3 seeds: 2 hours
 python -m experiments.rivals --config=configs/rivals.py:quick    three of them, 40 epochs
 python -m experiments.rivals --config=configs/rivals.py:digits   scikit-learn's digits: seconds
-python -m experiments.rivals --config=configs/rivals.py:theories learning rates over a factor 16: 2 hours
-python -m experiments.rivals --config=configs/rivals.py:theories-digits
 
 The first eight fixed decays are the paper's grid, from which the best is taken; then Eq. 9's, hold_at_edge, the hard
 sphere, CPR and norm control. Last the decay that the hold of the first seed ends with, and the best of 8, 16 and 32
@@ -14,10 +12,12 @@ trials of Optuna (with the first seed, by a validation split), each trained with
 
 import ml_collections
 
-from configs.common import DIGITS, choose, training_fields
+from configs.common import DIGITS, choose, training_fields, unchanged
+from edgechaos.theory import paper
+from edgechaos.theory.scaling import weight_decay_at_edge
 
 GRID = (0.0, 1e-5, 5e-5, 9e-5, 1.5e-4, 3e-4, 5e-4, 1e-3)
-EQ_9 = 4.6e-5  # 10.96 / (4 x 60,000), two digits
+EQ_9 = round(float(weight_decay_at_edge(paper.CONSTANT_D, paper.NUM_SAMPLES)), 6)
 CONSTRAINTS = ("hold_at_edge", "hard_sphere", "constrained_parameters", "norm_control")
 
 
@@ -27,31 +27,6 @@ def _sweep(decays: tuple[float, ...], constraints: tuple[str, ...]) -> dict[str,
         "weight_decay": (*decays, *(0.0 for _ in constraints)),
         "constraint": (*("none" for _ in decays), *constraints),
     }
-
-
-def _over_learning_rates(rates: tuple[float, ...], decays: tuple[float, ...], epochs: int) -> dict[str, tuple]:
-    """All decays for each learning rate, for `epochs` epochs, and for as many rescaled ones as the largest has."""
-    lengths = {(eta, length) for eta in rates for length in (epochs, round(epochs * max(rates) / eta))}
-    rows = [(eta, length, decay) for eta, length in sorted(lengths) for decay in decays]
-    return dict(zip(("learning_rate", "epochs", "weight_decay"), zip(*rows, strict=True), strict=True))
-
-
-def _theories(config: ml_collections.ConfigDict) -> None:
-    """Learning rates over a factor 16 with a grid of decays; the largest is at 8 times Fig. 2's scale factor."""
-    decays = (0.0, 3e-5, 6e-5, 1.2e-4, 2.4e-4, 4.8e-4)
-    config.trials = ()
-    config.sweep = _over_learning_rates((0.01, 0.02, 0.04, 0.08, 0.16), decays, 32)
-
-
-def _theories_digits(config: ml_collections.ConfigDict) -> None:
-    """The same on scikit-learn's digits."""
-    decays = tuple(10 * value for value in (0.0, 3e-5, 6e-5, 1.2e-4, 2.4e-4, 4.8e-4))
-    config.update(DIGITS, trials=(), num_seeds=3)
-    config.sweep = _over_learning_rates((0.01, 0.02, 0.04, 0.08, 0.16), decays, 60)
-
-
-def _paper(config: ml_collections.ConfigDict) -> None:
-    """At the paper's scale factor."""
 
 
 def _scaled(config: ml_collections.ConfigDict) -> None:
@@ -73,12 +48,10 @@ def _digits(config: ml_collections.ConfigDict) -> None:
 
 
 VARIANTS = {
-    "paper": _paper,
+    "full": unchanged,
     "scaled": _scaled,
     "quick": _quick,
     "digits": _digits,
-    "theories": _theories,
-    "theories-digits": _theories_digits,
 }
 
 

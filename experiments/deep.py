@@ -5,6 +5,7 @@ these layers begin. Draws for each activation the test accuracy of each way, J^2
 paths through the diagram. Finished runs are kept, so that the same command goes on where it stopped.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,27 @@ from matplotlib.figure import Figure
 import edgechaos as ec
 from edgechaos import analysis, data, files, plotting
 from edgechaos.data.dataset import Dataset
-from edgechaos.runs import fields
+from edgechaos.runs.config import TRAINING_FIELDS, RunConfig
+from edgechaos.runs.fields import declared, integer
 from edgechaos.training import deep
-from experiments import common, trials
+from experiments.shared import cli, trials
+from experiments.shared.sweep import check_batch_size
 
-_SHARED = ("dataset", "data_dir", "learning_rate", "batch_size", "epochs")
-FIELDS = {
-    **{name: fields.TRAINING_FIELDS[name] for name in _SHARED},
-    "depth": fields.integer(2, "hidden layers"),
-    "width": fields.integer(2, "neurons of each"),
-    "num_trials": fields.integer(1, "of Optuna, with the first seed by a validation split"),
-    **fields.RUN_FIELDS,
-}
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(RunConfig):
+    """A deep network, its training by Adam, and the search beside it."""
+
+    dataset: str = declared(TRAINING_FIELDS["dataset"])
+    data_dir: str = declared(TRAINING_FIELDS["data_dir"])
+    learning_rate: float = declared(TRAINING_FIELDS["learning_rate"])
+    batch_size: int = declared(TRAINING_FIELDS["batch_size"])
+    epochs: int = declared(TRAINING_FIELDS["epochs"])
+    depth: int = declared(integer(2, "hidden layers"))
+    width: int = declared(integer(2, "neurons of each"))
+    num_trials: int = declared(integer(1, "of Optuna, with the first seed by a validation split"))
+
+
 ARRAYS = {
     "j0": "[activation, way, seed, epochs + 1, layer] J0 of the hidden kernels",
     "j_squared": "[activation, way, seed, epochs + 1, layer] J^2 = n_in var(W) of the hidden kernels",
@@ -38,7 +48,7 @@ FREE, USUAL, HELD, SEARCHED = "no decay", "AdamW's 0.01", "hold at edge", "AdamW
 WAYS = (FREE, USUAL, HELD, SEARCHED)
 _USUAL_DECAY = 0.01 / 2  # lambda of the paper's convention; PyTorch's default of AdamW is 0.01
 _BOUNDS = (1e-4, 1.0)  # of the search; Adam's steps are larger than the gradient's, and so are its decays
-MEANING = {
+PER_ACTIVATION = {
     "held_accuracy": "mean test accuracy of the last twentieth of the epochs, of hold_at_edge",
     "searched_accuracy": "the same of AdamW with the decay that Optuna found",
     "free_accuracy": "the same without decay",
@@ -48,15 +58,17 @@ MEANING = {
     "held_j_squared": "J^2 at the end of the hold, mean over the layers, over that of the edge; predicted: 1",
 }
 NUMBERS = {
-    f"{activation}_{name}": f"{activation}: {text}" for activation in deep.EDGES for name, text in MEANING.items()
+    f"{activation}_{name}": f"{activation}: {text}"
+    for activation in deep.EDGES
+    for name, text in PER_ACTIVATION.items()
 }
 
 
-def main(config: dict[str, Any], directory: Path) -> None:
+def main(config: Config, directory: Path) -> None:
     """Data, runs and search for each activation, table, figure."""
     trials.require()
-    dataset = data.load(config["dataset"], config["data_dir"] or None)
-    fields.validate_batch_size(config["batch_size"], int(trials.KEPT * len(dataset.train_labels)))
+    dataset = data.load(config.dataset, config.data_dir or None)
+    check_batch_size(config.batch_size, int(trials.KEPT * len(dataset.train_labels)))
     on_device = jax.device_put(dataset)
     decays = {activation: searched(config, dataset, activation, directory) for activation in deep.EDGES}
     arrays = run_all(config, on_device, decays, directory)
@@ -73,37 +85,41 @@ def main(config: dict[str, Any], directory: Path) -> None:
     predicted = dict.fromkeys(NUMBERS, np.nan) | {
         f"{activation}_{name}": 1.0 for activation in deep.EDGES for name in ("behind_search", "held_j_squared")
     }
-    common.report(directory / "deep.png", title(config), predicted, measured, NUMBERS, rows=rows)
+    cli.write_summary(directory / "deep.png", title(config), predicted, measured, NUMBERS, rows=rows)
 
 
-def spec_of(config: dict[str, Any], num_classes: int, activation: str, held: bool) -> deep.Spec:
+def spec_of(config: Config, num_classes: int, activation: str, held: bool) -> deep.Spec:
     """The static part of a run."""
-    size = config["depth"], config["width"]
     return deep.Spec(
-        num_classes, *size, activation, config["learning_rate"], config["batch_size"], config["epochs"], held
+        num_classes=num_classes,
+        depth=config.depth,
+        width=config.width,
+        activation=activation,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        num_epochs=config.epochs,
+        held=held,
     )
 
 
-def searched(config: dict[str, Any], dataset: Dataset, activation: str, directory: Path) -> float:
+def searched(config: Config, dataset: Dataset, activation: str, directory: Path) -> float:
     """The decay of AdamW that Optuna finds."""
-    split = jax.device_put(trials.validation_split(dataset, config["seed"]))
+    split = jax.device_put(trials.validation_split(dataset, config.seed))
     spec = spec_of(config, dataset.num_classes, activation, held=False)
-    key = jax.random.key(config["seed"])
+    key = jax.random.key(config.seed)
 
     def accuracy(decay: float) -> float:
         return float(analysis.last_mean(np.asarray(deep.train(key, decay, split, spec).test_accuracy)))
 
     path = directory / f"trials-{activation}.npz"
-    decays, scores = trials.search(path, config["num_trials"], config["seed"], accuracy, _BOUNDS)
-    ((_, best),) = trials.best_after((config["num_trials"],), decays, scores)
+    decays, scores = trials.search(path, config.num_trials, config.seed, accuracy, _BOUNDS)
+    ((_, best),) = trials.best_after((config.num_trials,), decays, scores)
     return best
 
 
-def run_all(
-    config: dict[str, Any], dataset: Dataset, decays: dict[str, float], directory: Path
-) -> dict[str, np.ndarray]:
+def run_all(config: Config, dataset: Dataset, decays: dict[str, float], directory: Path) -> dict[str, np.ndarray]:
     """All runs [activation, way, seed, ...], each kept in runs/ when it is finished."""
-    seeds = range(config["seed"], config["seed"] + config["num_seeds"])
+    seeds = range(config.seed, config.seed + config.num_seeds)
     runs = [(activation, way, seed) for activation in deep.EDGES for way in WAYS for seed in seeds]
     found = []
     for activation, way, seed in tqdm.tqdm(runs, desc="runs", unit="run", dynamic_ncols=True):
@@ -119,23 +135,22 @@ def run_all(
     return {name: np.stack([one[name] for one in found]).reshape(*shape, *found[0][name].shape) for name in ARRAYS}
 
 
-def cost_of(config: dict[str, Any], way: str) -> float:
+def cost_of(config: Config, way: str) -> float:
     """Epochs of computing behind one result."""
-    trials_too = config["num_trials"] * trials.KEPT if way == SEARCHED else 0
-    return config["epochs"] * (1 + trials_too)
+    trials_too = config.num_trials * trials.KEPT if way == SEARCHED else 0
+    return config.epochs * (1 + trials_too)
 
 
-def table(config: dict[str, Any], arrays: dict[str, np.ndarray], decays: dict[str, float]) -> list[dict[str, Any]]:
+def table(config: Config, arrays: dict[str, np.ndarray], decays: dict[str, float]) -> list[dict[str, Any]]:
     """One row for each activation and way."""
     accuracy, loss = analysis.last_mean(arrays["test_accuracy"]), analysis.last_mean(arrays["test_loss"])
     j_squared = analysis.last_mean(np.moveaxis(arrays["j_squared"], -1, -2)).mean(2)
-    ddof = 1 if accuracy.shape[2] > 1 else 0
     return [
         {
             "activation": activation,
             "way": way,
             "accuracy": float(accuracy[one, other].mean()),
-            "accuracy_deviation": float(accuracy[one, other].std(ddof=ddof)),
+            "accuracy_deviation": float(analysis.deviation(accuracy[one, other])),
             "loss": float(loss[one, other].mean()),
             "cost": cost_of(config, way),
             "weight_decay": {USUAL: _USUAL_DECAY, SEARCHED: decays[activation]}.get(way),
@@ -146,20 +161,18 @@ def table(config: dict[str, Any], arrays: dict[str, np.ndarray], decays: dict[st
     ]
 
 
-def compare(config: dict[str, Any], arrays: dict[str, np.ndarray], decays: dict[str, float]) -> dict[str, np.ndarray]:
+def compare(config: Config, arrays: dict[str, np.ndarray], decays: dict[str, float]) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS`, over the seeds where there are several."""
     accuracy = analysis.last_mean(arrays["test_accuracy"])
     held_layers = analysis.last_mean(np.moveaxis(arrays["j_squared"], -1, -2))[:, WAYS.index(HELD)].mean(-1)
     numbers: dict[str, np.ndarray] = {}
     for one, (activation, edge) in enumerate(deep.EDGES.items()):
         free, held, other = (accuracy[one, WAYS.index(way)] for way in (FREE, HELD, SEARCHED))
-        several = len(held) > 1
-        error = np.sqrt((held.var(ddof=1) + other.var(ddof=1)) / len(held)) if several else np.nan
         numbers |= {
             f"{activation}_held_accuracy": held,
             f"{activation}_searched_accuracy": other,
             f"{activation}_free_accuracy": free,
-            f"{activation}_behind_search": np.array([(other.mean() - held.mean()) / error]),
+            f"{activation}_behind_search": np.array([analysis.behind(held, other)]),
             f"{activation}_share_of_cost": np.array([cost_of(config, HELD) / cost_of(config, SEARCHED)]),
             f"{activation}_searched_decay": np.array([decays[activation]]),
             f"{activation}_held_j_squared": held_layers[one] / edge,
@@ -167,11 +180,11 @@ def compare(config: dict[str, Any], arrays: dict[str, np.ndarray], decays: dict[
     return numbers
 
 
-def title(config: dict[str, Any]) -> str:
+def title(config: Config) -> str:
     """What was run, in one line."""
-    numbers = f"Adam, $\\eta$ {config['learning_rate']:g}, B {config['batch_size']}, {config['epochs']} epochs"
-    size = f"{config['depth']} hidden layers of {config['width']}"
-    return f"{Path(config['dataset']).name}: {size}, {numbers}, {common.seeds(config)}"
+    numbers = f"Adam, $\\eta$ {config.learning_rate:g}, B {config.batch_size}, {config.epochs} epochs"
+    size = f"{config.depth} hidden layers of {config.width}"
+    return f"{Path(config.dataset).name}: {size}, {numbers}, {cli.seeds(config)}"
 
 
 def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
@@ -185,7 +198,7 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
         held, free = (arrays["j_squared"][row, WAYS.index(way)] for way in (HELD, FREE))
         for layer in range(held.shape[-1]):
             color = plotting.color_of(layer)
-            plotting.course(growth, free[..., layer], color, f"layer {layer + 1}")
+            plotting.trajectory(growth, free[..., layer], color, f"layer {layer + 1}")
             growth.plot(held[..., layer].mean(0), "--", color=color, linewidth=1)
             j0 = arrays["j0"][row, WAYS.index(FREE), 0, :, layer]
             plotting.diagram_path(paths, j0, free[0, :, layer], color, f"_layer {layer + 1}")  # as beside it
@@ -205,4 +218,4 @@ def _ratios(arrays: dict[str, np.ndarray], row: int) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    common.run("deep", main, FIELDS, ARRAYS)
+    cli.run("deep", main, Config, ARRAYS)

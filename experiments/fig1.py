@@ -5,8 +5,8 @@ mean-field theory predicts, (d) the difference, (e) the Lyapunov exponent along 
 resumes an unfinished run and redraws a finished one.
 """
 
+import dataclasses
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,28 +18,35 @@ from edgechaos import files, plotting
 from edgechaos.analysis import agreement
 from edgechaos.dynamics.diagram import draw_disorder
 from edgechaos.errors import UserError
-from edgechaos.runs import fields
+from edgechaos.runs.config import ResumableConfig
+from edgechaos.runs.fields import declared, integer, one_of, real
 from edgechaos.runs.simulate import settled_arrays, simulate_diagram
 from edgechaos.theory.activations import ACTIVATIONS, activation_function
 from edgechaos.theory.meanfield import LARGEST_J
-from experiments import common
+from experiments.shared import cli
 
-FIELDS = {
-    **fields.RUN_FIELDS,
-    "activation": fields.one_of(tuple(ACTIVATIONS), "of the hidden layer"),
-    "num_neurons": fields.integer(2, "N"),
-    "num_iterations": fields.integer(20, "of each cell, rounded down to a multiple of 20"),
-    "perturbation_std": fields.real(lambda value: value > 0, "> 0", "of x' - x, for each component"),
-    "j0_over_j_from": fields.real(lambda value: True, "a finite number", "first column"),
-    "j0_over_j_to": fields.real(lambda value: True, "a finite number above j0_over_j_from", "last column"),
-    "num_columns": fields.integer(2, "cells along J0/J"),
-    "inverse_j_to": fields.real(lambda value: value > 0, "> 0", "last row"),
-    "num_rows": fields.integer(2, "cells along 1/J"),
-    "lyapunov_points": fields.integer(2, "along each of the cuts"),
-    "lyapunov_iterations": fields.integer(64, "that an exponent is averaged over, after as many before"),
-    "memory_gib": fields.real(lambda value: value > 0, "> 0 (GiB)", "budget of the simulation"),
-}
-MEANING = {
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(ResumableConfig):
+    """The simulated diagram, and cuts along which exponents are measured."""
+
+    activation: str = declared(one_of(tuple(ACTIVATIONS), "of the hidden layer"))
+    num_neurons: int = declared(integer(2, "N"))
+    num_iterations: int = declared(integer(20, "of each cell, rounded down to a multiple of 20"))
+    perturbation_std: float = declared(real(lambda value: value > 0, "> 0", "of x' - x, for each component"))
+    j0_over_j_from: float = declared(real(lambda value: True, "a finite number", "first column"))
+    j0_over_j_to: float = declared(real(lambda value: True, "a finite number above j0_over_j_from", "last column"))
+    num_columns: int = declared(integer(2, "cells along J0/J"))
+    inverse_j_to: float = declared(real(lambda value: value > 0, "> 0", "last row"))
+    num_rows: int = declared(integer(2, "cells along 1/J"))
+    lyapunov_points: int = declared(integer(2, "along each of the cuts"))
+    lyapunov_iterations: int = declared(integer(64, "that an exponent is averaged over, after as many before"))
+    memory_gib: float = declared(
+        real(lambda value: value > 0, "> 0 (GiB)", "budget of the simulation", role="incidental")
+    )
+
+
+ARRAYS = {
     "j0_over_j": "[column] J0/J",
     "inverse_j": "[row] 1/J",
     "distance": "[seed, row, column] |x - x'|, mean of the last fifth of the iterations",
@@ -67,16 +74,14 @@ NUMBERS = {
 CUTS = (0.0, 1.25, 1.5)  # J0/J: an edge at 1, and two on the bend
 
 
-def main(config: dict[str, Any], directory: Path) -> None:
+def main(config: Config, directory: Path) -> None:
     """Theory, simulation, comparison."""
-    if config["j0_over_j_to"] <= config["j0_over_j_from"]:
+    if config.j0_over_j_to <= config.j0_over_j_from:
+        raise UserError(f"j0_over_j_to = {config.j0_over_j_to}: must be above j0_over_j_from = {config.j0_over_j_from}")
+    if config.inverse_j_to < config.num_rows / LARGEST_J:
         raise UserError(
-            f"j0_over_j_to = {config['j0_over_j_to']}: must be above j0_over_j_from = {config['j0_over_j_from']}"
-        )
-    if config["inverse_j_to"] < config["num_rows"] / LARGEST_J:
-        raise UserError(
-            f"inverse_j_to = {config['inverse_j_to']}: must be at least num_rows / {LARGEST_J:g} = "
-            f"{config['num_rows'] / LARGEST_J:g}, so that J <= {LARGEST_J:g} everywhere"
+            f"inverse_j_to = {config.inverse_j_to}: must be at least num_rows / {LARGEST_J:g} = "
+            f"{config.num_rows / LARGEST_J:g}, so that J <= {LARGEST_J:g} everywhere"
         )
     path = directory / "diagram.npz"
     if not path.exists():
@@ -91,16 +96,16 @@ def main(config: dict[str, Any], directory: Path) -> None:
     meaning = {name: NUMBERS[name.partition("_at_")[0]] for name in predicted}
     with plotting.figure(9, 8, title(config), directory / "fig1.png", directory / "fig1.pdf") as figure:
         draw(figure, config, arrays)
-    common.report(directory / "fig1.png", title(config), predicted, measured, meaning)
+    cli.write_summary(directory / "fig1.png", title(config), predicted, measured, meaning)
 
 
-def theory(config: dict[str, Any]) -> dict[str, np.ndarray]:
+def theory(config: Config) -> dict[str, np.ndarray]:
     """Axes, chi, predicted distance and edge, in float64."""
-    columns = np.linspace(config["j0_over_j_from"], config["j0_over_j_to"], config["num_columns"])
-    rows = config["inverse_j_to"] * np.arange(1, config["num_rows"] + 1) / config["num_rows"]
+    columns = np.linspace(config.j0_over_j_from, config.j0_over_j_to, config.num_columns)
+    rows = config.inverse_j_to * np.arange(1, config.num_rows + 1) / config.num_rows
     j = np.repeat(1 / rows[:, None], len(columns), axis=1)
     with jax.enable_x64(True):
-        phi = config["activation"]
+        phi = config.activation
         return {
             "j0_over_j": columns,
             "inverse_j": rows,
@@ -111,13 +116,11 @@ def theory(config: dict[str, Any]) -> dict[str, np.ndarray]:
         }
 
 
-def simulation(
-    config: dict[str, Any], directory: Path, j0_over_j: np.ndarray, inverse_j: np.ndarray
-) -> dict[str, np.ndarray]:
+def simulation(config: Config, directory: Path, j0_over_j: np.ndarray, inverse_j: np.ndarray) -> dict[str, np.ndarray]:
     """The diagram of every seed; those that are finished are kept while the others go on."""
     names = ("num_neurons", "num_iterations", "activation", "perturbation_std", "memory_gib", "checkpoint_seconds")
     outcomes = []
-    for seed in range(config["seed"], config["seed"] + config["num_seeds"]):
+    for seed in range(config.seed, config.seed + config.num_seeds):
         path = directory / f"diagram-{seed}.npz"
         if not path.exists():
             settled = simulate_diagram(
@@ -125,24 +128,24 @@ def simulation(
                 j0_over_j.astype(np.float32),
                 inverse_j.astype(np.float32),
                 seed,
-                **{name: config[name] for name in names},
+                **{name: getattr(config, name) for name in names},
             )
             files.write_npz(path, settled_arrays(settled))
         outcomes.append(files.read_npz(path))
     return {name: np.stack([outcome[name] for outcome in outcomes]) for name in outcomes[0]}
 
 
-def exponents(config: dict[str, Any]) -> dict[str, np.ndarray]:
+def exponents(config: Config) -> dict[str, np.ndarray]:
     """Lyapunov exponents along the cuts, by simulation of every seed and by theory."""
-    phi = activation_function(config["activation"])
-    inverse = config["inverse_j_to"] * np.arange(1, config["lyapunov_points"] + 1) / config["lyapunov_points"]
+    phi = activation_function(config.activation)
+    inverse = config.inverse_j_to * np.arange(1, config.lyapunov_points + 1) / config.lyapunov_points
     ratios = np.repeat(np.array(CUTS), len(inverse))
     j = np.tile(1 / inverse, len(CUTS))
-    num_iterations = config["lyapunov_iterations"]
+    num_iterations = config.lyapunov_iterations
 
     @jax.jit
     def measure(key: jax.Array) -> ec.Lyapunov:
-        disorder = draw_disorder(key, config["num_neurons"])
+        disorder = draw_disorder(key, config.num_neurons)
 
         def cell(j0: jax.Array, j: jax.Array) -> ec.Lyapunov:
             def step(x: jax.Array) -> jax.Array:
@@ -152,8 +155,8 @@ def exponents(config: dict[str, Any]) -> dict[str, np.ndarray]:
 
         return jax.vmap(cell)(jnp.asarray(ratios * j, jnp.float32), jnp.asarray(j, jnp.float32))
 
-    results = [measure(jax.random.key(config["seed"] + member)) for member in range(config["num_seeds"])]
-    shape = (config["num_seeds"], len(CUTS), len(inverse))
+    results = [measure(jax.random.key(config.seed + member)) for member in range(config.num_seeds)]
+    shape = (config.num_seeds, len(CUTS), len(inverse))
     with jax.enable_x64(True):
         expected = np.asarray(ec.predicted_exponent(ratios * j, j, phi))
     return {
@@ -165,27 +168,27 @@ def exponents(config: dict[str, Any]) -> dict[str, np.ndarray]:
     }
 
 
-def compare(config: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+def compare(config: Config, arrays: dict[str, np.ndarray]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """What theory says, and what each seed measured, under the same names."""
-    initial = config["perturbation_std"] * config["num_neurons"] ** 0.5
+    initial = config.perturbation_std * config.num_neurons**0.5
     numbers = {
-        **agreement.compare(arrays, config["num_neurons"], initial),
+        **agreement.compare(arrays, config.num_neurons, initial),
         **agreement.boundaries(arrays, initial),
         **agreement.zero_exponents(arrays),
     }
     return {name: pair[0] for name, pair in numbers.items()}, {name: pair[1] for name, pair in numbers.items()}
 
 
-def title(config: dict[str, Any]) -> str:
+def title(config: Config) -> str:
     """What was run, in one line."""
-    moved = "" if config["num_neurons"] == 10_000 else " (the paper: 10,000)"
+    moved = "" if config.num_neurons == 10_000 else " (the paper: 10,000)"
     return (
-        f"{config['activation']}, N = {config['num_neurons']:,}{moved}, {config['num_iterations']} iterations, "
-        f"{config['num_columns']} x {config['num_rows']} cells, {common.seeds(config)}"
+        f"{config.activation}, N = {config.num_neurons:,}{moved}, {config.num_iterations} iterations, "
+        f"{config.num_columns} x {config.num_rows} cells, {cli.seeds(config)}"
     )
 
 
-def draw(figure: Figure, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+def draw(figure: Figure, config: Config, arrays: dict[str, np.ndarray]) -> None:
     """Draws the five panels from arrays."""
     (network, simulated), (predicted, difference, exponent) = (
         [figure.add_subplot(grid[row, span]) for span in spans]
@@ -201,7 +204,7 @@ def draw(figure: Figure, config: dict[str, Any], arrays: dict[str, np.ndarray]) 
     simulated.set_title("(b) asymptotic distance, simulated")
     simulated.legend(loc="upper left")
 
-    scaled = arrays["distance"].mean(0) / config["num_neurons"] ** 0.5
+    scaled = arrays["distance"].mean(0) / config.num_neurons**0.5
     mesh = plotting.cells(predicted, x, y, arrays["predicted"], edge, "Purples", (0, None))
     figure.colorbar(mesh, ax=predicted, location="bottom", label="$|x - x'| / \\sqrt{N}$")
     predicted.set_title("(c) distance, mean-field theory")
@@ -224,4 +227,4 @@ def draw(figure: Figure, config: dict[str, Any], arrays: dict[str, np.ndarray]) 
 
 
 if __name__ == "__main__":
-    common.run("fig1", main, FIELDS, MEANING)
+    cli.run("fig1", main, Config, ARRAYS)

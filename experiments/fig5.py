@@ -1,23 +1,12 @@
-"""Fig. 5: runs of different scale factors have one course of J^2 against the rescaled epoch, while they are ordered.
+"""Fig. 5: runs of different scale factors have one trajectory of J^2 in the ordered phase, if epochs are rescaled.
 
-Draws J^2 and test loss against the epoch rescaled by Eq. 5, and says how far the runs are apart in order and beyond.
-The same command again resumes an unfinished sweep and redraws a finished one.
+Draws J^2 and test loss against the epoch times the scale factor, the ordered phase enlarged, and says how far the runs
+are apart there and beyond. The same command again resumes an unfinished sweep, redraws a finished one, or extends it.
 """
 
-from pathlib import Path
-from typing import Any
+from experiments.shared import collapse, sweep
 
-from edgechaos.runs import fields
-from edgechaos.runs.history import ARRAYS
-from experiments import collapse, common
-
-FIELDS = fields.TRAINING_FIELDS
-
-
-def main(config: dict[str, Any], directory: Path) -> None:
-    """The sweep and its spread."""
-    collapse.run("fig5", config, directory, inset=True)
-
+FIGURE = collapse.sweep("fig5", inset=True)
 
 if __name__ == "__main__":
-    common.run("fig5", main, FIELDS, ARRAYS, is_sweep=True)
+    sweep.main(FIGURE)

@@ -1,24 +1,21 @@
 """Fig. 6: weight decay moves the end of training through the phase diagram; which one ends at the edge, which is best?
 
-Draws (a) the paths of three weight decays, (b) test accuracy against weight decay, (c) J^2 against epoch with the
-closed form of Appendix C. The same command again resumes an unfinished sweep and redraws a finished one.
+Draws (a) the paths of three weight decays, (b) three accuracies of a run against weight decay, (c) J^2 against epoch
+with the closed form of Appendix C. The same command again resumes an unfinished sweep, redraws a finished one, or
+extends it.
 """
-
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 import edgechaos as ec
 from edgechaos import analysis, plotting
+from edgechaos.analysis import History
+from edgechaos.data import Dataset
 from edgechaos.errors import UserError
-from edgechaos.runs import fields
-from edgechaos.runs.history import ARRAYS
-from edgechaos.runs.members import combinations
-from experiments import common, sweeps
+from edgechaos.runs.config import TrainingConfig
+from experiments.shared import cli, sweep
 
-FIELDS = fields.TRAINING_FIELDS
 # the accuracy of a run, of which the authors' code plots the last two and the paper shows one
 ACCURACIES = {
     "accuracy": "mean of the last twentieth of the epochs",
@@ -31,7 +28,8 @@ SHOWN = {
     "last_accuracy": "last epoch",
 }
 NUMBERS = {
-    "weight_decay_at_edge": "lambda at which J^2 ends at 1, interpolated; predicted: Eq. 9 with the D below",
+    "weight_decay_at_edge": "lambda at which J^2 ends at 1, interpolated; predicted: Eq. 9",
+    "eq_9": "lambda of Eq. 9 with the D below",
     "best_weight_decay": "lambda of the best test accuracy (mean of the last twentieth of the epochs, over the seeds)",
     "least_of_the_best": "least lambda whose accuracy is within one standard error of the best",
     "largest_of_the_best": "largest such lambda",
@@ -45,40 +43,29 @@ NUMBERS = {
 }
 
 
-def main(config: dict[str, Any], directory: Path) -> None:
-    """Data, sweep, comparison with Eq. 9."""
-    require_zero(config, "which Eq. 9 is computed from")
-    dataset = sweeps.prepare(config)
-    num_samples = len(dataset.train_labels)
-
-    def draw_with_samples(figure: Figure, history: dict[str, np.ndarray]) -> None:
-        draw(figure, history, num_samples)
-
-    history = sweeps.train("fig6", (11, 4), title(config), config, directory, dataset, draw_with_samples)
-    predicted, measured = compare(config, history, num_samples)
-    rows = run_by_run(history)
-    for row in rows:
-        print(describe(row))
-    meaning = {"accuracies": ACCURACIES, "runs": rows}
-    common.report(directory / "fig6.png", title(config), predicted, measured, NUMBERS, **meaning)
-
-
-def require_zero(config: dict[str, Any], reason: str) -> None:
+def require_zero(config: TrainingConfig) -> None:
     """Raises a UserError unless one of the swept decays is 0."""
-    if 0.0 not in config["sweep"].get("weight_decay", ()):
-        raise UserError(f"sweep.weight_decay: must contain 0, {reason}")
+    if 0.0 not in config.sweep.get("weight_decay", ()):
+        raise UserError("sweep.weight_decay: must contain 0, because some numbers are those without decay")
 
 
-def ends(history: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def predict(config: TrainingConfig, dataset: Dataset) -> dict[str, float]:
+    """Eq. 9 with the config's D."""
+    constant_d = config.constant_d or np.nan
+    eq_9 = float(ec.weight_decay_at_edge(constant_d, len(dataset.train_labels)))
+    decays = [name for name in NUMBERS if name.startswith("best_weight_decay")]
+    return dict.fromkeys(["weight_decay_at_edge", "eq_9", *decays], eq_9) | {"constant_d": constant_d}
+
+
+def ends(history: History) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Weight decay [run] in rising order, and what each run ends with [run, seed]: J^2, losses, three accuracies."""
-    decay = analysis.seeds_of(history, history["weight_decay"])[:, 0]
-    last, largest = analysis.last_and_largest(history, "test_accuracy")
+    weight_decay = history.column("weight_decay")
     means = {"j_squared": "j_squared", "accuracy": "test_accuracy", "loss": "test_loss"}
     means["calibrated_loss"] = "calibrated_test_loss"
-    values = {name: analysis.final_mean(history, source) for name, source in means.items()}
-    values |= {"last_accuracy": last, "largest_accuracy": largest}
-    order = np.argsort(decay)
-    return decay[order], {name: analysis.seeds_of(history, one)[order] for name, one in values.items()}
+    values = {name: history.final(source) for name, source in means.items()}
+    values |= {"last_accuracy": history.last("test_accuracy"), "largest_accuracy": history.largest("test_accuracy")}
+    order = np.argsort(weight_decay)
+    return weight_decay[order], {name: one[order] for name, one in values.items()}
 
 
 def describe(row: dict[str, float]) -> str:
@@ -89,85 +76,72 @@ def describe(row: dict[str, float]) -> str:
     return "  ".join(numbers)
 
 
-def constant_without_decay(history: dict[str, np.ndarray], num_samples: int) -> np.ndarray:
+def constant_without_decay(history: History) -> np.ndarray:
     """D of Eq. 5 [seed], of the runs without decay."""
-    return analysis.measure(analysis.members_of(history, history["weight_decay"] == 0), num_samples)["constant_d"]
+    return analysis.measure(history.some(history["weight_decay"] == 0))["constant_d"]
 
 
-def compare(
-    config: dict[str, Any], history: dict[str, np.ndarray], num_samples: int
-) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Eq. 9, and what was measured; an accuracy's peak is one number for all seeds."""
-    decay, values = ends(history)
-    constant_d = constant_without_decay(history, num_samples)
+def compare(config: TrainingConfig, history: History) -> dict[str, np.ndarray]:
+    """The numbers of `NUMBERS`; the decay of the best accuracy is one number for all seeds."""
+    del config
+    weight_decay, values = ends(history)
+    constant_d = constant_without_decay(history)
     numbers = {
-        "weight_decay_at_edge": analysis.weight_decay_that_ends_at(1.0, decay, values["j_squared"]),
-        **best(decay, values["accuracy"]),
+        "weight_decay_at_edge": analysis.weight_decay_that_ends_at(1.0, weight_decay, values["j_squared"]),
+        "eq_9": np.asarray(ec.weight_decay_at_edge(constant_d, history.num_samples)),
+        **best(weight_decay, values["accuracy"]),
         "constant_d": constant_d,
     }
     for name in ("last", "largest"):
         scores = values[f"{name}_accuracy"]
-        value, *_ = analysis.best_of(decay, scores)
+        value, *_ = analysis.best_of(weight_decay, scores)
         numbers |= {f"best_weight_decay_by_{name}": np.array([value])}
-        numbers |= {f"best_{name}_accuracy": scores[decay == value].ravel()}
-    eq_9 = float(ec.weight_decay_at_edge(analysis.known_mean(constant_d), num_samples))
-    predicted = {
-        "weight_decay_at_edge": eq_9,
-        **{name: eq_9 for name in NUMBERS if name.startswith("best_weight_decay")},
-        "constant_d": config["constant_d"] or np.nan,
-    }
-    return {name: predicted.get(name, np.nan) for name in NUMBERS}, {name: numbers[name] for name in NUMBERS}
+        numbers |= {f"best_{name}_accuracy": scores[weight_decay == value].ravel()}
+    return {name: numbers[name] for name in NUMBERS}
 
 
-def best(decay: np.ndarray, accuracy: np.ndarray) -> dict[str, np.ndarray]:
+def best(weight_decay: np.ndarray, accuracy: np.ndarray) -> dict[str, np.ndarray]:
     """The decay of best accuracy with the range of its equals, and the accuracy [seed] with it and without decay."""
-    value, least, largest = analysis.best_of(decay, accuracy)
+    value, least, largest = analysis.best_of(weight_decay, accuracy)
     return {
         "best_weight_decay": np.array([value]),
         "least_of_the_best": np.array([least]),
         "largest_of_the_best": np.array([largest]),
-        "best_accuracy": accuracy[decay == value].ravel(),
+        "best_accuracy": accuracy[weight_decay == value].ravel(),
         "accuracy_without_decay": accuracy[0],
     }
 
 
-def run_by_run(history: dict[str, np.ndarray]) -> list[dict[str, float]]:
+def run_by_run(history: History) -> list[dict[str, float]]:
     """One row per weight decay: what its runs end with, mean and standard deviation over the seeds."""
-    decay, values = ends(history)
-    rows = []
-    for run in range(len(decay)):
-        row = {"weight_decay": float(decay[run])}
-        for name, all_runs in values.items():
-            row[name] = float(all_runs[run].mean())
-            row[f"{name}_deviation"] = float(all_runs[run].std(ddof=min(1, len(all_runs[run]) - 1)))
-        rows.append(row)
+    weight_decay, values = ends(history)
+    rows = [{"weight_decay": float(value)} for value in weight_decay]
+    for name, by_seed in values.items():
+        for row, mean, deviation in zip(rows, by_seed.mean(1), analysis.deviation(by_seed), strict=True):
+            row |= {name: float(mean), f"{name}_deviation": float(deviation)}
     return rows
 
 
-def title(config: dict[str, Any]) -> str:
+def title(config: TrainingConfig) -> str:
     """What was run, in one line."""
-    number = len(combinations(config))
-    numbers = f"$\\eta$ {config['learning_rate']:g}, $\\alpha$ {config['momentum']:g}, B {config['batch_size']}"
-    runs_of = f"{number} decays, {common.seeds(config)}{common.other(config)}"
-    return f"{config['dataset']}: {numbers}, {config['epochs']} epochs, {runs_of}"
+    numbers = f"$\\eta$ {config.learning_rate:g}, $\\alpha$ {config.momentum:g}, B {config.batch_size}"
+    runs_of = f"{len(config.sweep['weight_decay'])} decays, {cli.seeds(config)}{cli.other(config)}"
+    return f"{config.dataset}: {numbers}, {config.epochs} epochs, {runs_of}"
 
 
-def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> None:
+def draw(figure: Figure, config: TrainingConfig, history: History) -> None:
     """Draws the three panels from arrays."""
+    del config
     paths, accuracy, growth = figure.subplots(1, 3)
-    num_seeds = len(np.unique(history["seed"]))
-    shown = three_runs(history)
-    constant_d = analysis.known_mean(constant_without_decay(history, num_samples))
-    for index, run in enumerate(shown):
-        members = slice(run * num_seeds, (run + 1) * num_seeds)
+    constant_d = analysis.known_mean(constant_without_decay(history))
+    for color, run in zip((plotting.TRAIN, plotting.MARK, plotting.TEST), three_runs(history), strict=False):
+        members = history.members_of_run(run)
         if not np.isfinite(history["j_squared"][members]).any():
             continue
-        label = f"$\\lambda$ = {history['weight_decay'][members][0]:g}"
-        color = (plotting.TRAIN, plotting.MARK, plotting.TEST)[index]
+        label = f"$\\lambda$ = {history.column('weight_decay')[run]:g}"
         plotting.diagram_path(paths, history["j0"][members][0], history["j_squared"][members][0], color, label)
-        plotting.course(growth, history["j_squared"][members], color, label)
-        course = analysis.closed_form(history, run * num_seeds, constant_d, num_samples)
-        growth.plot(np.arange(len(course)), course, ":", color=color, linewidth=1)
+        plotting.trajectory(growth, history["j_squared"][members], color, label)
+        growth.plot(analysis.closed_form(history, members.start, constant_d), ":", color=color, linewidth=1)
     plotting.edge_line(paths)
     paths.set(title="(a) paths", xlabel="$J_0/J$", ylabel="$1/J$", xlim=(-1, 1), xticks=(-1, 0, 1))
     paths.legend()
@@ -175,26 +149,38 @@ def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> No
     top = 1.1 * np.nanmax(history["j_squared"], initial=1)
     growth.set(title="(c) growth (dotted: Appendix C)", ylabel="$J^2$", ylim=(0, top))
     growth.legend()
-    decay, values = ends(history)
+    weight_decay, values = ends(history)
     if np.isfinite(values["accuracy"]).any():
+        at_edge = analysis.weight_decay_that_ends_at(1.0, weight_decay, values["j_squared"])
         marks = {
-            "ends at $J^2 = 1$": analysis.known_mean(
-                analysis.weight_decay_that_ends_at(1.0, decay, values["j_squared"])
-            ),
-            "Eq. 9": float(ec.weight_decay_at_edge(constant_d, num_samples)),
+            "ends at $J^2 = 1$": analysis.known_mean(at_edge),
+            "Eq. 9": float(ec.weight_decay_at_edge(constant_d, history.num_samples)),
         }
-        plotting.scores(accuracy, decay, {words: values[name] for name, words in SHOWN.items()}, marks)
+        plotting.scores(accuracy, weight_decay, {words: values[name] for name, words in SHOWN.items()}, marks)
     accuracy.set(title="(b) test accuracy of a run", xlabel="$\\lambda$", ylabel="test accuracy")
 
 
-def three_runs(history: dict[str, np.ndarray]) -> list[int]:
+def three_runs(history: History) -> list[int]:
     """Runs without decay, with the one that ends nearest to the edge, and with a larger one."""
-    decay = analysis.seeds_of(history, history["weight_decay"])[:, 0]
-    end = analysis.seeds_of(history, analysis.final_mean(history, "j_squared")).mean(1)
-    order = np.argsort(decay)
+    end = history.final("j_squared").mean(1)
+    order = np.argsort(history.column("weight_decay"))
     nearest = int(np.nan_to_num(np.abs(end - 1), nan=np.inf).argmin())
     return list(dict.fromkeys([int(order[0]), nearest, int(order[-2])]))
 
 
+FIGURE = sweep.Sweep(
+    name="fig6",
+    size=(11, 4),
+    title=title,
+    numbers=NUMBERS,
+    predict=predict,
+    compare=compare,
+    draw=draw,
+    rows=run_by_run,
+    describe=describe,
+    check=require_zero,
+    further={"accuracies": ACCURACIES},
+)
+
 if __name__ == "__main__":
-    common.run("fig6", main, FIELDS, ARRAYS, is_sweep=True)
+    sweep.main(FIGURE)

@@ -5,10 +5,10 @@ prediction of their (J0, J), (b) the same after shuffling the kernels' entries, 
 Lyapunov exponent and (d) the Jacobian norm of Eq. 1 beside theory. The same command again redraws a finished run.
 """
 
+import dataclasses
 import json
 import logging
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,26 +20,27 @@ from edgechaos import data, files, plotting, runs
 from edgechaos.data.dataset import Dataset
 from edgechaos.dynamics import input_dependence
 from edgechaos.errors import UserError
-from edgechaos.runs import fields
+from edgechaos.runs.config import FORMER, INCIDENTAL, TRAINING_FIELDS, TrainingConfig, from_record
+from edgechaos.runs.fields import declared, folder, integer, real
 from edgechaos.runs.history import ARRAYS
-from edgechaos.runs.members import FORMER
-from edgechaos.runs.run import run_sweep
-from experiments import common
+from experiments.shared import cli, sweep
 
 logger = logging.getLogger("edgechaos.fig7")
 
-FIELDS = {
-    **fields.TRAINING_FIELDS,
-    "fig2_workdir": fields.Field(
-        str, lambda value: True, "a folder, '' for none", "whose kernels are taken if they fit"
-    ),
-    "num_iterations": fields.integer(1, "after which the distance is taken"),
-    "perturbation_std": fields.real(lambda value: value > 0, "> 0", "of x' - x, for each component"),
-    "late_iterations": fields.integer(1, "after which a second distance is taken, of 64 images"),
-    "num_perturbations": fields.integer(2, "of each of 256 images, for the analysis of variance"),
-    "lyapunov_iterations": fields.integer(64, "that an exponent is averaged over"),
-}
-MEANING = {
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(TrainingConfig):
+    """A training run, and what is measured on its kernels."""
+
+    fig2_workdir: str = declared(folder("a folder, '' for none", "whose kernels are taken if they fit"))
+    num_iterations: int = declared(integer(1, "after which the distance is taken"))
+    perturbation_std: float = declared(real(lambda value: value > 0, "> 0", "of x' - x, for each component"))
+    late_iterations: int = declared(integer(1, "after which a second distance is taken, of 64 images"))
+    num_perturbations: int = declared(integer(2, "of each of 256 images, for the analysis of variance"))
+    lyapunov_iterations: int = declared(integer(64, "that an exponent is averaged over"))
+
+
+OWN_ARRAYS = {
     "label": "[kernel] epoch-E, or edge for the kernel nearest to J = 1",
     "epoch": "[kernel, member] epochs behind the kernel",
     "j0": "[kernel, member] J0",
@@ -72,24 +73,24 @@ NUMBERS = {
     "epoch": "epochs behind the kernel",
 }
 # fields on which the kernel of an epoch depends
-_OTHER = {"epochs", "keep_kernels_at", "constant_d", *fields.INCIDENTAL}
-_TRAINING = fields.TRAINING_FIELDS.keys() - _OTHER
+_OTHER = {"epochs", "keep_kernels_at", "constant_d", *INCIDENTAL}
+_TRAINING = TRAINING_FIELDS.keys() - _OTHER
 _NUM_IMAGES = 256
 _NUM_LATE = 64
 _NUM_STATES = 16
 
 
-def main(config: dict[str, Any], directory: Path) -> None:
+def main(config: Config, directory: Path) -> None:
     """Data, kernels, measurement, comparison."""
-    wanted = config["keep_kernels_at"]
+    wanted = config.keep_kernels_at
     if not wanted:
         raise UserError(f"keep_kernels_at = {wanted}: must name an epoch")
-    if max(wanted) > config["epochs"]:
-        raise UserError(f"keep_kernels_at = {wanted}: must be epochs up to epochs = {config['epochs']}")
+    if max(wanted) > config.epochs:
+        raise UserError(f"keep_kernels_at = {wanted}: must be epochs up to epochs = {config.epochs}")
     path = directory / "fig7.npz"
     if not path.exists():
-        dataset = data.load(config["dataset"], config["data_dir"] or None)
-        fields.validate_batch_size(config["batch_size"], len(dataset.train_labels))
+        dataset = data.load(config.dataset, config.data_dir or None)
+        sweep.check_batch_size(config.batch_size, len(dataset.train_labels))
         kernels = find_kernels(config, directory, dataset)
         files.write_npz(path, measure(config, kernels, dataset))
     arrays = files.read_npz(path)
@@ -97,34 +98,32 @@ def main(config: dict[str, Any], directory: Path) -> None:
     meaning = {name: NUMBERS[name.partition("_at_")[0]] for name in predicted}
     with plotting.figure(9, 7, title(config), directory / "fig7.png", directory / "fig7.pdf") as figure:
         draw(figure, arrays)
-    common.report(directory / "fig7.png", title(config), predicted, measured, meaning)
+    cli.write_summary(directory / "fig7.png", title(config), predicted, measured, meaning)
 
 
-def find_kernels(config: dict[str, Any], directory: Path, dataset: Dataset) -> dict[str, dict[str, np.ndarray]]:
+def find_kernels(config: Config, directory: Path, dataset: Dataset) -> dict[str, dict[str, np.ndarray]]:
     """Kernels of a Fig. 2 run with the same training that kept the epochs asked for, else of a run of our own."""
-    wanted = [f"epoch-{epoch}" for epoch in config["keep_kernels_at"]]
-    folder = Path(config["fig2_workdir"])
-    if config["fig2_workdir"] and (folder / "config.json").is_file():
+    wanted = [f"epoch-{epoch}" for epoch in config.keep_kernels_at]
+    folder = Path(config.fig2_workdir)
+    if config.fig2_workdir and (folder / "config.json").is_file():
         earlier = FORMER | json.loads((folder / "config.json").read_text())
-        is_same = all(earlier.get(name) == config[name] for name in _TRAINING)
-        kernels = runs.read_kernels(folder, runs.sequence(folder, earlier)) if is_same else {}
+        is_same = all(earlier.get(name) == getattr(config, name) for name in _TRAINING)
+        kernels = runs.read_kernels(folder, runs.sequence(folder, from_record(earlier))) if is_same else {}
         if kernels.keys() >= set(wanted):
             logger.info("kernels from '%s'", folder)
             return {name: kernels[name] for name in (*wanted, "edge") if name in kernels}
         logger.info("'%s' holds another training, or not these kernels; training here", folder)
-    run_sweep(directory, config, dataset, lambda history: None)
+    runs.run_sweep(directory, config, dataset, lambda history: None)
     kernels = runs.read_kernels(directory, runs.sequence(directory, config))
     return {name: kernels[name] for name in (*wanted, "edge") if name in kernels}
 
 
-def measure(
-    config: dict[str, Any], kernels: dict[str, dict[str, np.ndarray]], dataset: Dataset
-) -> dict[str, np.ndarray]:
+def measure(config: Config, kernels: dict[str, dict[str, np.ndarray]], dataset: Dataset) -> dict[str, np.ndarray]:
     """All numbers of all kernels, as they are and shuffled."""
-    images, phi = jnp.asarray(dataset.test_images), config["activation"]
-    keys = jax.random.split(jax.random.key(config["seed"]), 4)
-    few = jnp.repeat(images[:_NUM_IMAGES, None], config["num_perturbations"], axis=1)
-    length = config["lyapunov_iterations"]
+    images, phi = jnp.asarray(dataset.test_images), config.activation
+    keys = jax.random.split(jax.random.key(config.seed), 4)
+    few = jnp.repeat(images[:_NUM_IMAGES, None], config.num_perturbations, axis=1)
+    length = config.lyapunov_iterations
 
     @jax.jit
     def one(kernel: jax.Array) -> dict[str, jax.Array]:
@@ -132,15 +131,15 @@ def measure(
             return ec.hidden_map(kernel, x, phi)
 
         def distance(x0: jax.Array, key: jax.Array, num_iterations: int) -> jax.Array:
-            arguments = num_iterations, config["perturbation_std"], phi
+            arguments = num_iterations, config.perturbation_std, phi
             return input_dependence.asymptotic_distance(kernel, x0, key, *arguments)
 
         states = images[:_NUM_STATES]
-        spread = input_dependence.spread(distance(few, keys[1], config["num_iterations"]))
-        late = distance(few[:_NUM_LATE], keys[1], config["late_iterations"])
+        spread = input_dependence.spread(distance(few, keys[1], config.num_iterations))
+        late = distance(few[:_NUM_LATE], keys[1], config.late_iterations)
         settled = input_dependence.mean_state(kernel, states, length, length, phi)
         return {
-            "distance": distance(images, keys[0], config["num_iterations"]),
+            "distance": distance(images, keys[0], config.num_iterations),
             "late_distance": late,
             "late_input_share": input_dependence.spread(late).input_share,
             "exponent": ec.lyapunov_exponent(step, states, keys[2], length, length).exponent.mean(),
@@ -192,12 +191,11 @@ def compare(arrays: dict[str, np.ndarray]) -> tuple[dict[str, float], dict[str, 
     return predicted, measured
 
 
-def title(config: dict[str, Any]) -> str:
+def title(config: Config) -> str:
     """What was run, in one line."""
-    numbers = f"$\\eta$ {config['learning_rate']:g}, $\\alpha$ {config['momentum']:g}, B {config['batch_size']}"
-    seeds = f"{config['num_seeds']} seed{'s' if config['num_seeds'] > 1 else ''}"
-    distance = f"distance after {config['num_iterations']} iterations (outlines: {config['late_iterations']})"
-    return f"{config['dataset']}, {config['activation']}: {numbers}, {distance}, {seeds}"
+    numbers = f"$\\eta$ {config.learning_rate:g}, $\\alpha$ {config.momentum:g}, B {config.batch_size}"
+    distance = f"distance after {config.num_iterations} iterations (outlines: {config.late_iterations})"
+    return f"{config.dataset}, {config.activation}: {numbers}, {distance}, {cli.seeds(config)}"
 
 
 def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
@@ -230,4 +228,4 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    common.run("fig7", main, FIELDS, MEANING | ARRAYS)
+    cli.run("fig7", main, Config, OWN_ARRAYS | ARRAYS)

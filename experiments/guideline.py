@@ -5,8 +5,8 @@ momentum and batch size of equal outcome with the time that they take here. Draw
 of the decay that holds the edge. --verify then trains with the recommended decay and prints predicted against measured.
 """
 
+import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from absl import flags
@@ -16,15 +16,24 @@ from edgechaos import analysis, data, files, plotting, training
 from edgechaos.data.dataset import Dataset
 from edgechaos.diagnosis import guideline
 from edgechaos.errors import UserError
-from edgechaos.runs import fields
-from experiments import common
+from edgechaos.runs.config import TRAINING_FIELDS, RunConfig
+from edgechaos.runs.fields import declared
+from experiments.shared import cli, sweep
 
 _VERIFY = flags.DEFINE_bool("verify", False, "train with the recommended decay, and print predicted against measured")
-_SHARED = ("dataset", "data_dir", "learning_rate", "momentum", "batch_size")
-FIELDS = {
-    **{name: fields.TRAINING_FIELDS[name] for name in _SHARED},
-    **fields.RUN_FIELDS,
-}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(RunConfig):
+    """A data set, and the setting of the probe."""
+
+    dataset: str = declared(TRAINING_FIELDS["dataset"])
+    data_dir: str = declared(TRAINING_FIELDS["data_dir"])
+    learning_rate: float = declared(TRAINING_FIELDS["learning_rate"])
+    momentum: float = declared(TRAINING_FIELDS["momentum"])
+    batch_size: int = declared(TRAINING_FIELDS["batch_size"])
+
+
 ARRAYS = {
     "clock": "[seed, epoch] s, sum of the decay per step, in the middle of each held epoch",
     "held": "[seed, epoch] mean lambda of each held epoch",
@@ -42,11 +51,11 @@ NUMBERS = {
 }
 
 
-def main(config: dict[str, Any], directory: Path) -> None:
+def main(config: Config, directory: Path) -> None:
     """Data, probe of each seed, table, figure."""
-    dataset = data.load(config["dataset"], config["data_dir"] or None)
-    fields.validate_batch_size(config["batch_size"], len(dataset.train_labels))
-    seeds = range(config["seed"], config["seed"] + config["num_seeds"])
+    dataset = data.load(config.dataset, config.data_dir or None)
+    sweep.check_batch_size(config.batch_size, len(dataset.train_labels))
+    seeds = range(config.seed, config.seed + config.num_seeds)
     found = [recommend(config, dataset, seed) for seed in seeds]
     arrays = {name: np.stack([getattr(one, name) for one in found]) for name in ARRAYS}
     files.write_npz(directory / "guideline.npz", arrays)
@@ -63,46 +72,46 @@ def main(config: dict[str, Any], directory: Path) -> None:
         print("{seconds_per_epoch:.3g} s per epoch".format(**row))
     print(f"J^2 settles in about {found[0].relaxation_epochs} epochs of these")
     settings = found[0].settings
-    common.report(directory / "guideline.png", title(config), predicted, measured, NUMBERS, settings=settings)
+    cli.write_summary(directory / "guideline.png", title(config), predicted, measured, NUMBERS, settings=settings)
     decay = analysis.mean(measured)
     print(f"use weight decay lambda = {decay['weight_decay']:.2g} (+- {decay['weight_decay_error']:.1g})")
     if decay["is_upper_bound"] > 0:
         print("the decay was still falling at the end of the probe: take this for an upper bound, or use hold_at_edge")
 
 
-def recommend(config: dict[str, Any], dataset: Dataset, seed: int) -> guideline.Recommendation:
+def recommend(config: Config, dataset: Dataset, seed: int) -> guideline.Recommendation:
     """The probe of one seed.
 
     Raises:
       UserError: it diverges, or leaves the ordered phase at once.
     """
     print(f"seed {seed}", flush=True)
-    numbers = {name: config[name] for name in ("learning_rate", "momentum", "batch_size")}
     try:
-        return guideline.recommend(dataset, seed, **numbers, report=lambda text: print(f"  {text}", flush=True))
+        setting = config.learning_rate, config.momentum, config.batch_size
+        return guideline.recommend(dataset, seed, *setting, report=lambda text: print(f"  {text}", flush=True))
     except ValueError as error:
         raise UserError(str(error)) from error
 
 
-def verify(config: dict[str, Any], dataset: Dataset, seed: int, found: guideline.Recommendation) -> float:
+def verify(config: Config, dataset: Dataset, seed: int, found: guideline.Recommendation) -> float:
     """J^2 at the end of a run with the recommended decay, over four relaxation times of the weights."""
     num_epochs = found.relaxation_epochs
-    spec = training.Spec(dataset.num_classes, config["batch_size"])
-    numbers = training.Hyperparameters(config["learning_rate"], config["momentum"], found.weight_decay)
+    spec = training.Spec(dataset.num_classes, config.batch_size)
+    numbers = training.Hyperparameters(config.learning_rate, config.momentum, found.weight_decay)
     history = training.train_one(dataset, spec, seed, numbers, num_epochs)
     return float(analysis.last_mean(np.asarray(history.j_squared)))
 
 
-def title(config: dict[str, Any]) -> str:
+def title(config: Config) -> str:
     """What was run, in one line."""
-    numbers = "$\\eta$ {learning_rate:g}, $\\alpha$ {momentum:g}, B {batch_size}".format(**config)
-    return f"{Path(config['dataset']).name}: probe at {numbers}, {common.seeds(config)}"
+    numbers = f"$\\eta$ {config.learning_rate:g}, $\\alpha$ {config.momentum:g}, B {config.batch_size}"
+    return f"{Path(config.dataset).name}: probe at {numbers}, {cli.seeds(config)}"
 
 
 def draw(figure: Figure, arrays: dict[str, np.ndarray], found: list[guideline.Recommendation]) -> None:
     """The growth in the ordered phase, and the relaxation of the decay that holds the edge."""
     growth, relaxation = figure.subplots(1, 2)
-    plotting.course(growth, arrays["j_squared"], plotting.TRAIN, "measured")
+    plotting.trajectory(growth, arrays["j_squared"], plotting.TRAIN, "measured")
     plotting.edge_line(growth)
     growth.set(title="(a) ordered phase", ylabel="$J^2$", ylim=(0, 1.1))
     growth.legend()
@@ -116,4 +125,4 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray], found: list[guideline.Re
 
 
 if __name__ == "__main__":
-    common.run("guideline", main, FIELDS, ARRAYS)
+    cli.run("guideline", main, Config, ARRAYS)

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
+from edgechaos.analysis import History
 from edgechaos.errors import UserError
 from edgechaos.files import atomic_write, read_npz
-from edgechaos.theory.scaling import scale_factor
+from edgechaos.theory import paper
+from edgechaos.theory.scaling import scale_factor, weight_decay_at_edge
 from experiments import fig3
 
 _RESULTS = flags.DEFINE_string("results", "results", "folder with a work directory per figure")
@@ -60,7 +62,7 @@ def _deviation_along(name: str) -> Callable[[Mapping[str, Any], Mapping[str, np.
     """Largest relative deviation from Eq. 5, for each seed, of the runs that differ in `name` alone."""
 
     def measure(summary: Mapping[str, Any], history: Mapping[str, np.ndarray]) -> list[float]:
-        chosen = [summary["runs"][run] for run in fig3.varied(dict(history), name)]
+        chosen = [summary["runs"][run] for run in fig3.varied(History(history, paper.NUM_SAMPLES), name)]
         scale = [scale_factor(row["learning_rate"], row["momentum"], row["batch_size"]) for row in chosen]
         constants = np.array([row["slope_a_over_seeds"] for row in chosen]) / np.array(scale)[:, None]
         return np.abs(constants / np.array(summary["members"]["constant_d"]) - 1).max(0).tolist()
@@ -70,7 +72,7 @@ def _deviation_along(name: str) -> Callable[[Mapping[str, Any], Mapping[str, np.
 
 def _eq_9(summary: Mapping[str, Any], _: Mapping[str, np.ndarray]) -> list[float]:
     """lambda* of Eq. 9 with each member's D and the S of Fashion-MNIST."""
-    return [value / (4 * 60_000) for value in summary["members"]["constant_d"]]
+    return [float(weight_decay_at_edge(value, paper.NUM_SAMPLES)) for value in summary["members"]["constant_d"]]
 
 
 CLAIMS = (
@@ -86,17 +88,17 @@ CLAIMS = (
     Claim(
         "slope A of Fig. 3a, from the authors' recorded D",
         "fig2",
-        0.0137,
+        paper.CONSTANT_D * paper.SCALE_FACTOR,
         member("slope_a"),
-        0.0137 * 0.03,
+        paper.CONSTANT_D * paper.SCALE_FACTOR * 0.03,
         "one run at momentum 0.5, where D is a little higher",
     ),
     Claim(
         "constant D of Eq. 5 (authors' record, 1 % spread)",
         "fig2",
-        10.96,
+        paper.CONSTANT_D,
         member("constant_d"),
-        10.96 * 0.03,
+        paper.CONSTANT_D * 0.03,
         "as above",
         ".4g",
     ),
@@ -131,7 +133,7 @@ CLAIMS = (
         "equal scale factors have one course (Fig. 4): largest spread of J^2 below 1",
         "fig4-scaled",
         0.0,
-        member("spread_in_order"),
+        member("range_in_ordered_phase"),
         0.05,
         "relative to the mean over the runs",
         ".3f",
@@ -140,7 +142,7 @@ CLAIMS = (
         "rescaled epochs collapse in order (Fig. 5): largest spread of J^2 below 1",
         "fig5-scaled",
         0.0,
-        member("spread_in_order"),
+        member("range_in_ordered_phase"),
         0.05,
         "scaled: the two largest scale factors, beyond the paper's, leave the others, which do collapse; see the notes",
         ".3f",
@@ -149,7 +151,7 @@ CLAIMS = (
         "and not in chaos (Fig. 5): spread at the end, paper: not small",
         "fig5-scaled",
         1.0,
-        member("last_spread"),
+        member("last_range"),
         0.9,
         "read off: any spread above 10 % bears it out",
         ".2f",
@@ -212,7 +214,7 @@ CLAIMS = (
         "lambda* does not depend on eta, alpha, B (Eq. 9)",
         "independence",
         0.0,
-        member("spread"),
+        member("range"),
         0.15,
         "largest less least over six settings with scale factors from half to twice, relative to their mean",
     ),

@@ -16,7 +16,7 @@ from edgechaos import plotting
 from edgechaos.errors import UserError
 from edgechaos.files import atomic_write
 from edgechaos.theory.activations import ACTIVATIONS
-from experiments import common
+from experiments.shared import cli
 
 _PARAMS = flags.DEFINE_string("params", None, "weights: an .npz or a .safetensors file", required=True)
 _ACTIVATION = flags.DEFINE_enum("activation", "tanh", list(ACTIVATIONS), "what follows the kernels")
@@ -29,9 +29,9 @@ def main(arguments: list[str]) -> None:
     """Command line."""
     absl_logging.set_verbosity(absl_logging.ERROR)
     if len(arguments) > 1:
-        common.fail(f"unexpected argument '{arguments[1]}'; flags begin with --")
+        cli.fail(f"unexpected argument '{arguments[1]}'; flags begin with --")
     if _FIGURE.value and Path(_FIGURE.value).suffix not in {".png", ".pdf", ".svg"}:
-        common.fail(f"figure = '{_FIGURE.value}': must end in .png, .pdf or .svg")
+        cli.fail(f"figure = '{_FIGURE.value}': must end in .png, .pdf or .svg")
     try:
         report = ec.phase_report(_PARAMS.value, _ACTIVATION.value, layout=_LAYOUT.value)
         print(report)
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
             with plotting.figure(6, 4, Path(_PARAMS.value).name, Path(_FIGURE.value)) as figure:
                 report.plot(figure.subplots())
     except (UserError, ValueError) as error:
-        common.fail(error)
+        cli.fail(error)
 
 
 if __name__ == "__main__":

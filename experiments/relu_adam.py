@@ -2,9 +2,10 @@
 
 ReLU has an edge of its own (Eq. 3), in a diagram that reaches to J0 < 0, where training goes. Draws (a) the paths of
 three weight decays in the simulated diagram, (b) test accuracy against weight decay, (c) chi of Eq. 3 against epoch.
-The same command again resumes an unfinished sweep and redraws a finished one.
+The same command again resumes an unfinished sweep, redraws a finished one, or extends it.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,25 @@ from matplotlib.figure import Figure
 
 import edgechaos as ec
 from edgechaos import analysis, plotting
-from edgechaos.runs import fields
-from edgechaos.runs.history import ARRAYS
+from edgechaos.analysis import History
+from edgechaos.runs.config import TrainingConfig
+from edgechaos.runs.fields import declared, integer
 from edgechaos.runs.simulate import diagram_background
-from experiments import common, fig6, sweeps
+from experiments import fig6
+from experiments.shared import cli, sweep
 
-FIELDS = {
-    **fields.TRAINING_FIELDS,
-    "map_num_neurons": fields.integer(2, "N of the simulated phase diagram"),
-    "map_num_iterations": fields.integer(20, "its iterations"),
-}
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(TrainingConfig):
+    """A sweep of weight decays, and the simulated diagram behind its paths."""
+
+    map_num_neurons: int = declared(integer(2, "N of the simulated phase diagram"))
+    map_num_iterations: int = declared(integer(20, "its iterations"))
+
+
 NUMBERS = {
     "weight_decay_at_edge": "lambda whose run ends at chi = 1, interpolated",
-    "best_weight_decay": "lambda of the best test accuracy; the guideline: the one above",
+    "best_weight_decay": "lambda of the best test accuracy; the guideline says: the one above",
     "least_of_the_best": "least lambda whose accuracy is within one standard error of the best",
     "largest_of_the_best": "largest such lambda",
     "best_accuracy": "its test accuracy",
@@ -37,81 +44,61 @@ _LEAST_CHI = 1e-6  # that is drawn
 _RATIOS, _INVERSE = (-5.0, 1.0, 61), (2.0, 40)  # the axes of the diagram: from, to, cells; to, cells
 
 
-def main(config: dict[str, Any], directory: Path) -> None:
-    """Data, diagram, sweep, comparison with the guideline."""
-    fig6.require_zero(config, "for the numbers without decay")
-    dataset = sweeps.prepare(config)
-    background = phase_map(config, directory)
-
-    def draw_all(figure: Figure, history: dict[str, np.ndarray]) -> None:
-        draw(figure, history, background, config["activation"])
-
-    history = sweeps.train("relu_adam", (11, 4), title(config), config, directory, dataset, draw_all)
-    measured = compare(history, config["activation"])
-    rows = fig6.run_by_run(history)
-    for row in rows:
-        print(fig6.describe(row))
-    at_edge = analysis.known_mean(measured["weight_decay_at_edge"])
-    predicted = dict.fromkeys(NUMBERS, np.nan) | {"best_weight_decay": at_edge}
-    common.report(directory / "relu_adam.png", title(config), predicted, measured, NUMBERS, runs=rows)
-
-
-def phase_map(config: dict[str, Any], directory: Path) -> dict[str, np.ndarray]:
-    """The simulated diagram."""
+def phase_map(config: Config, directory: Path) -> dict[str, Any]:
+    """The simulated diagram, for `draw`."""
     j0_over_j = np.linspace(*_RATIOS, dtype=np.float32)
     inverse_j = (_INVERSE[0] * np.arange(1, _INVERSE[1] + 1) / _INVERSE[1]).astype(np.float32)
-    size = config["map_num_neurons"], config["map_num_iterations"]
-    return diagram_background(directory, j0_over_j, inverse_j, config["seed"], *size, config["activation"])
+    size = config.map_num_neurons, config.map_num_iterations
+    return {"background": diagram_background(directory, j0_over_j, inverse_j, config.seed, *size, config.activation)}
 
 
-def chi_of(history: dict[str, np.ndarray], activation: str) -> np.ndarray:
-    """chi of Eq. 3 [member, entry] at each entry's (J0, J); NaN where there is none."""
+def with_place(history: History, activation: str) -> History:
+    """The history with chi of Eq. 3 and J0/J at each entry's (J0, J) beside it; NaN where there is none."""
     j0, j = history["j0"], np.sqrt(history["j_squared"])
     known = np.isfinite(j) & (j > 0)
-    values = np.full(j.shape, np.nan, np.float32)
-    values[known] = np.asarray(ec.chi(j0[known], j[known], activation))
-    return values
+    chi = np.full(j.shape, np.nan, np.float32)
+    chi[known] = np.asarray(ec.chi(j0[known], j[known], activation))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return History({**history.arrays, "chi": chi, "j0_over_j": j0 / j}, history.num_samples)
 
 
-def compare(history: dict[str, np.ndarray], activation: str) -> dict[str, np.ndarray]:
+def compare(config: Config, history: History) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS`."""
-    decay, values = fig6.ends(history)
-    places = {"chi": chi_of(history, activation), "ratio": history["j0"] / np.sqrt(history["j_squared"])}
-    places |= {"epochs": history["epochs"]}
-    order = np.argsort(analysis.seeds_of(history, history["weight_decay"])[:, 0])
-    chi, ratio = (analysis.seeds_of(history, analysis.final_mean(places, name))[order] for name in ("chi", "ratio"))
+    weight_decay, values = fig6.ends(history)
+    placed = with_place(history, config.activation)
+    order = np.argsort(history.column("weight_decay"))
+    chi, ratio = (placed.final(name)[order] for name in ("chi", "j0_over_j"))
     return {
-        "weight_decay_at_edge": analysis.weight_decay_that_ends_at(1.0, decay, chi),
-        **fig6.best(decay, values["accuracy"]),
+        "weight_decay_at_edge": analysis.weight_decay_that_ends_at(1.0, weight_decay, chi),
+        **fig6.best(weight_decay, values["accuracy"]),
         "j0_over_j_without_decay": ratio[0],
         "chi_without_decay": chi[0],
     }
 
 
-def title(config: dict[str, Any]) -> str:
+def title(config: Config) -> str:
     """What was run, in one line."""
-    numbers = f"$\\eta$ {config['learning_rate']:g}, B {config['batch_size']}, {config['epochs']} epochs"
-    runs_of = f"{len(config['sweep']['weight_decay'])} decays, {common.seeds(config)}"
-    return f"{config['dataset']}, {config['activation']}, {config['optimizer']}: {numbers}, {runs_of}"
+    numbers = f"$\\eta$ {config.learning_rate:g}, B {config.batch_size}, {config.epochs} epochs"
+    runs_of = f"{len(config.sweep['weight_decay'])} decays, {cli.seeds(config)}{cli.other(config)}"
+    return f"{config.dataset}, {config.activation}, {config.optimizer}: {numbers}, {runs_of}"
 
 
-def draw(figure: Figure, history: dict[str, np.ndarray], background: dict[str, np.ndarray], activation: str) -> None:
+def draw(figure: Figure, config: Config, history: History, background: dict[str, np.ndarray]) -> None:
     """Draws the three panels from arrays."""
     paths, accuracy, place = figure.subplots(1, 3)
     plotting.phase_map(paths, **background)
-    num_seeds = len(np.unique(history["seed"]))
-    chi = chi_of(history, activation)
-    decays = analysis.seeds_of(history, history["weight_decay"])[:, 0]
+    placed = with_place(history, config.activation)
+    decays = history.column("weight_decay")
     order = np.argsort(decays)
-    shown = [order[0], order[len(order) // 2], order[-1]]
-    for color, run in zip((plotting.TRAIN, plotting.MARK, plotting.TEST), dict.fromkeys(shown), strict=False):
-        members = slice(run * num_seeds, (run + 1) * num_seeds)
+    shown = dict.fromkeys([order[0], order[len(order) // 2], order[-1]])
+    for color, run in zip((plotting.TRAIN, plotting.MARK, plotting.TEST), shown, strict=False):
+        members = history.members_of_run(run)
         if not np.isfinite(history["j_squared"][members]).any():
             continue
         label = f"$\\lambda$ = {decays[run]:g}"
         plotting.diagram_path(paths, history["j0"][members][0], history["j_squared"][members][0], color, label)
-        plotting.course(place, np.log10(np.maximum(chi[members], _LEAST_CHI)), color, label)
-    ratio = history["j0"] / np.sqrt(history["j_squared"])
+        plotting.trajectory(place, np.log10(np.maximum(placed["chi"][members], _LEAST_CHI)), color, label)
+    ratio = placed["j0_over_j"]
     paths.set_xlim(np.nanmin(ratio, initial=_RATIOS[0]), np.nanmax(ratio, initial=_RATIOS[1]))
     paths.set_ylim(top=np.nanmax(1.05 / np.sqrt(history["j_squared"]), initial=_INVERSE[0]))
     paths.set_title("(a) paths in the diagram")
@@ -119,13 +106,28 @@ def draw(figure: Figure, history: dict[str, np.ndarray], background: dict[str, n
     plotting.edge_line(place, 0)
     place.set(title="(c) place relative to the edge", ylabel="$\\log_{10} \\chi$")
     place.legend()
-    decay, values = fig6.ends(history)
+    weight_decay, values = fig6.ends(history)
     if np.isfinite(values["accuracy"]).any():
-        at_edge = analysis.known_mean(compare(history, activation)["weight_decay_at_edge"])
+        at_edge = analysis.known_mean(compare(config, history)["weight_decay_at_edge"])
         scores = {words: values[name] for name, words in fig6.SHOWN.items()}
-        plotting.scores(accuracy, decay, scores, {"ends at $\\chi = 1$": at_edge})
+        plotting.scores(accuracy, weight_decay, scores, {"ends at $\\chi = 1$": at_edge})
     accuracy.set(title="(b) test accuracy of a run", xlabel="$\\lambda$", ylabel="test accuracy")
 
 
+FIGURE = sweep.Sweep(
+    name="relu_adam",
+    size=(11, 4),
+    title=title,
+    numbers=NUMBERS,
+    predict=lambda config, dataset: {},
+    compare=compare,
+    draw=draw,
+    rows=fig6.run_by_run,
+    describe=fig6.describe,
+    check=fig6.require_zero,
+    prepare=phase_map,
+    further={"accuracies": fig6.ACCURACIES},
+)
+
 if __name__ == "__main__":
-    common.run("relu_adam", main, FIELDS, ARRAYS, grows=True)
+    sweep.main(FIGURE, Config, is_shared=False)

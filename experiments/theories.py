@@ -3,15 +3,17 @@
 The paper: J^2 grows as eta (a drift), and the decay that ends at the edge does not depend on eta. Random walks grow as
 eta^2 (Kosson et al.), and at a fixed number of epochs the best eta lambda is constant, lambda ~ 1 / eta (Wang and
 Aitchison). Each is an exponent of eta, measured with its standard error at a fixed number of epochs, and at a fixed
-number of rescaled ones.
+number of rescaled ones. The same command again resumes an unfinished sweep, redraws a finished one, or extends it.
 """
-
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from edgechaos import analysis, plotting
+from edgechaos.analysis import History
+from edgechaos.runs.config import TrainingConfig
+from edgechaos.runs.fields import combinations
+from experiments.shared import cli, sweep
 
 NUMBERS = {
     "growth_exponent": "p of slope ~ eta^p without decay; 1: drift, 2: random walk",
@@ -39,21 +41,21 @@ PREDICTED = {
 }
 
 
-def compare(history: dict[str, np.ndarray], num_samples: int) -> dict[str, np.ndarray]:
+def compare(config: TrainingConfig, history: History) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS`, over all seeds together."""
-    free = analysis.members_of(history, history["weight_decay"] == 0)
-    slopes = analysis.measure(free, num_samples)["slope_a"]
-    exponent, error = analysis.power_law(free["learning_rate"], slopes)
+    del config
+    free = history.some(history["weight_decay"] == 0)
+    exponent, error = analysis.power_law(free["learning_rate"], analysis.measure(free)["slope_a"])
     numbers = {"growth_exponent": exponent, "growth_exponent_error": error}
     for name, chosen in lengths(history).items():
-        eta, *found = decays(analysis.members_of(history, chosen))
+        eta, *found = decays(history.some(chosen))
         for what, values in zip(("edge", "best", "loss"), found, strict=True):
             exponent, error = analysis.power_law(eta, values)
             numbers |= {f"{what}_exponent_{name}": exponent, f"{what}_exponent_{name}_error": error}
     return {name: np.array([numbers.get(name, np.nan)]) for name in NUMBERS}
 
 
-def lengths(history: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def lengths(history: History) -> dict[str, np.ndarray]:
     """Which members have the fixed number of epochs, and which the fixed number of rescaled ones."""
     largest = history["learning_rate"].max()
     epochs = history["epochs"][history["learning_rate"] == largest].min()  # where both are the same run
@@ -61,54 +63,51 @@ def lengths(history: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {"epochs": history["epochs"] == epochs, "rescaled": rescaled}
 
 
-def decays(history: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+def decays(history: History) -> tuple[np.ndarray, ...]:
     """Learning rate, and the decays that end at J^2 = 1, of best accuracy, and of least loss, by rate and seed."""
     rows = []
     for eta in np.unique(history["learning_rate"]):
         for seed in np.unique(history["seed"]):
-            some = analysis.members_of(history, (history["learning_rate"] == eta) & (history["seed"] == seed))
-            last, accuracy, loss = (
-                analysis.final_mean(some, name) for name in ("j_squared", "test_accuracy", "test_loss")
-            )
-            at_edge = analysis.weight_decay_that_ends_at(1.0, some["weight_decay"], last[:, None])[0]
-            rows.append((eta, at_edge, _peak(some["weight_decay"], accuracy), _peak(some["weight_decay"], -loss)))
+            some = history.some((history["learning_rate"] == eta) & (history["seed"] == seed))
+            last, accuracy, loss = (some.final(name) for name in ("j_squared", "test_accuracy", "test_loss"))
+            (at_edge,) = analysis.weight_decay_that_ends_at(1.0, some["weight_decay"], last)
+            best, least = (analysis.peak(some["weight_decay"], score[:, 0]) for score in (accuracy, -loss))
+            rows.append((eta, at_edge, best, least))
     return tuple(np.array(rows).T)
 
 
-def _peak(decay: np.ndarray, score: np.ndarray) -> float:
-    """The decay of the best score: the top of a parabola in ln(decay) through the best and its neighbours.
-
-    NaN where the best is the first or last of the grid.
-    """
-    positive = decay > 0
-    x, y = np.log(decay[positive]), score[positive]
-    order = np.argsort(x)
-    x, y = x[order], y[order]
-    if len(x) < 3 or not np.isfinite(y).all():
-        return np.nan
-    best = int(y.argmax())
-    if best in (0, len(x) - 1):
-        return np.nan
-    near = slice(best - 1, best + 2)
-    a, b, _ = np.polyfit(x[near] - x[best], y[near], 2)
-    return float(np.exp(x[best] - b / (2 * a)))
+def title(config: TrainingConfig) -> str:
+    """What was run, in one line."""
+    runs_of = f"{len(combinations(config.sweep, config.sweep_mode))} runs"
+    fixed = f"$\\alpha$ {config.momentum:g}, B {config.batch_size}"
+    return f"{config.dataset}: {runs_of}, {fixed}, {cli.seeds(config)}{cli.other(config)}"
 
 
-def draw(figure: Figure, history: dict[str, np.ndarray], num_samples: int) -> None:
+def draw(figure: Figure, config: TrainingConfig, history: History) -> None:
     """Growth without decay, and the two decays, against the learning rate, with the exponents of the theories."""
+    del config
     growth, *panels = figure.subplots(1, 3)
-    free = analysis.members_of(history, history["weight_decay"] == 0)
-    slopes = analysis.measure(free, num_samples)["slope_a"]
+    free = history.some(history["weight_decay"] == 0)
+    slopes = analysis.measure(free)["slope_a"]
     plotting.powers(growth, free["learning_rate"], {"measured": slopes}, {"drift": 1.0, "random walk": 2.0})
     growth.set(title="(a) growth without decay", ylabel="$A$ per epoch")
     headings = "(b) fixed epochs", "(c) fixed rescaled epochs"
     for axes, heading, chosen in zip(panels, headings, lengths(history).values(), strict=True):
-        eta, at_edge, best, least = decays(analysis.members_of(history, chosen))
+        eta, at_edge, best, least = decays(history.some(chosen))
         values = {"ends at $J^2 = 1$": at_edge, "best accuracy": best, "least loss": least}
         plotting.powers(axes, eta, values, {"independent": 0.0, "$1 / \\eta$": -1.0})
         axes.set(title=heading, ylabel="$\\lambda$")
 
 
-def is_asked(config: dict[str, Any]) -> bool:
-    """Whether a config of the rivals sweeps the learning rate."""
-    return "learning_rate" in config["sweep"]
+FIGURE = sweep.Sweep(
+    name="theories",
+    size=(11, 4),
+    title=title,
+    numbers=NUMBERS,
+    predict=lambda config, dataset: PREDICTED,
+    compare=compare,
+    draw=draw,
+)
+
+if __name__ == "__main__":
+    sweep.main(FIGURE)

@@ -17,6 +17,7 @@ from edgechaos.data import mnist_family, npz
 from edgechaos.diagnosis import weights
 from edgechaos.errors import UserError
 from edgechaos.runs import fields
+from edgechaos.runs.config import TRAINING_FIELDS, TrainingConfig
 from edgechaos.training.hold import _MOST_DECAY, _MOST_STEPS, HoldState, _control
 
 settings.register_profile(
@@ -49,16 +50,16 @@ def outcome(function, *arguments):
         return None, str(error)
 
 
-@given(field=st.sampled_from(sorted(fields.TRAINING_FIELDS)), value=VALUES)
+@given(field=st.sampled_from(sorted(TRAINING_FIELDS)), value=VALUES)
 def test_any_value_is_taken_or_named(field, value):
     given_config = fig6.get_config("digits").to_dict() | {field: value}
-    validated, message = outcome(fields.validate, given_config, fields.TRAINING_FIELDS)
+    validated, message = outcome(fields.validate, given_config, TrainingConfig)
     if validated is None:
         assert field in message or (field, "seed = ") == ("num_seeds", message[:7])
         return
-    for name, one in fields.TRAINING_FIELDS.items():
-        assert type(validated[name]) is one.type
-        assert one.allows(validated[name])
+    for name, one in TRAINING_FIELDS.items():
+        assert type(getattr(validated, name)) is one.type
+        assert one.allows(getattr(validated, name))
 
 
 @given(
@@ -71,12 +72,12 @@ def test_any_value_is_taken_or_named(field, value):
 )
 def test_any_sweep_is_taken_or_named(sweep, mode):
     given_config = fig6.get_config("digits").to_dict() | {"sweep": sweep, "sweep_mode": mode}
-    validated, message = outcome(fields.validate, given_config, fields.TRAINING_FIELDS)
+    validated, message = outcome(fields.validate, given_config, TrainingConfig)
     if validated is None:
         assert "sweep" in message
         return
-    for name, values in validated["sweep"].items():
-        assert all(fields.TRAINING_FIELDS[name].allows(value) for value in values)
+    for name, values in validated.sweep.items():
+        assert all(TRAINING_FIELDS[name].allows(value) for value in values)
 
 
 @given(slope=REAL, intercept=REAL, entries=st.integers(3, 30))

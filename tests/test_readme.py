@@ -8,6 +8,7 @@ import pytest
 
 from edgechaos import analysis
 from edgechaos.files import read_npz
+from edgechaos.runs.fields import fields_of
 from experiments import fig1, fig2, fig7
 
 ROOT = Path(__file__).parent.parent
@@ -38,7 +39,7 @@ def test_every_config_field_is_in_the_table():
     listed = set(
         re.findall(r"`(\w+)`", "\n".join(row.split("|")[1] for row in section.splitlines() if row.startswith("|")))
     )
-    assert listed == fig1.FIELDS.keys() | fig2.FIELDS.keys() | fig7.FIELDS.keys()
+    assert listed == set().union(*(fields_of(module.Config) for module in (fig1, fig2, fig7)))
 
 
 def test_first_rows_of_the_ledger_are_quoted():
@@ -140,6 +141,6 @@ def test_quoted_comparisons_are_those_recorded(rows):
 def test_committed_summary_follows_from_the_committed_history():
     folder = ROOT / "results" / "fig2"
     summary = json.loads((folder / "summary.json").read_text())
-    measured = analysis.mean(analysis.measure(read_npz(folder / "history.npz"), 60_000))
+    measured = analysis.mean(analysis.measure(analysis.History(read_npz(folder / "history.npz"), 60_000)))
     for name, value in summary["measured"].items():
         assert measured[name] == pytest.approx(value, rel=1e-5), name

@@ -85,3 +85,34 @@ def best_of(values: Float[np.ndarray, "runs"], scores: Float[np.ndarray, "runs s
     variance = scores.var(1, ddof=1) / num_seeds
     near = values[mean[best] - mean <= np.sqrt(variance + variance[best])]
     return float(values[best]), float(near.min()), float(near.max())
+
+
+def peak(weight_decay: Float[np.ndarray, "runs"], score: Float[np.ndarray, "runs"]) -> float:
+    """The weight decay of the best score: the top of a parabola in ln(lambda) through the best and its neighbours.
+
+    NaN where the best is the first or last of the grid, and with fewer than three positive decays.
+    """
+    positive = weight_decay > 0
+    order = np.argsort(weight_decay[positive])
+    x, y = np.log(weight_decay[positive])[order], score[positive][order]
+    if len(x) < 3 or not np.isfinite(y).all():
+        return np.nan
+    best = int(y.argmax())
+    if best in (0, len(x) - 1):
+        return np.nan
+    near = slice(best - 1, best + 2)
+    a, b, _ = np.polyfit(x[near] - x[best], y[near], 2)
+    return float(np.exp(x[best] - b / (2 * a)))
+
+
+def deviation(values: Float[np.ndarray, "*runs seeds"]) -> Float[np.ndarray, "*runs"]:
+    """Standard deviation over the seeds (n - 1), 0 for one seed alone."""
+    return np.asarray(values.std(-1, ddof=1 if values.shape[-1] > 1 else 0))
+
+
+def behind(scores: Float[np.ndarray, "seeds"], best: Float[np.ndarray, "seeds"]) -> float:
+    """By how many standard errors of the difference the mean score is behind that of the best; NaN for one seed."""
+    if len(scores) < 2:
+        return np.nan
+    error = np.sqrt((scores.var(ddof=1) + best.var(ddof=1)) / len(scores))
+    return float((best.mean() - scores.mean()) / error)

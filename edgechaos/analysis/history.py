@@ -1,5 +1,6 @@
-"""Courses of a sweep: which members belong together, whether their courses are one, and where they end."""
+"""The history of a sweep: which members belong together, on which clock they ran, and what they end with."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,74 +9,79 @@ from jaxtyping import Bool, Float, Shaped
 from edgechaos.theory import scaling
 
 
-def members_of(history: Mapping[str, np.ndarray], chosen: Bool[np.ndarray, "members"]) -> dict[str, np.ndarray]:
-    """The history of some members alone."""
-    return {name: values[chosen] for name, values in history.items()}
+@dataclasses.dataclass(frozen=True)
+class History:
+    """The arrays of history.npz, with what follows from them; `history[name]` is an array.
 
-
-def seeds_of(
-    history: Mapping[str, np.ndarray], values: Shaped[np.ndarray, "members"]
-) -> Shaped[np.ndarray, "runs seeds"]:
-    """Values of the members [run, seed]: the seed is the axis of a sweep that runs fastest."""
-    return values.reshape(-1, len(np.unique(history["seed"])))
-
-
-def scale_factors(history: Mapping[str, np.ndarray]) -> Float[np.ndarray, "members"]:
-    """eta / ((1 - alpha) B) of each member."""
-    return np.asarray(scaling.scale_factor(history["learning_rate"], history["momentum"], history["batch_size"]))
-
-
-def elapsed(history: Mapping[str, np.ndarray]) -> Float[np.ndarray, "members entries"]:
-    """Epochs at the full learning rate that each entry's epochs of the member's schedule amount to."""
-    epochs = np.arange(history["j_squared"].shape[1], dtype=float)
-    if "schedule" not in history:
-        return np.broadcast_to(epochs, history["j_squared"].shape)
-    members = zip(history["schedule"], history["epochs"], strict=True)
-    return np.stack([scaling.elapsed_epochs(str(schedule), epochs, int(length)) for schedule, length in members])
-
-
-def final_mean(history: Mapping[str, np.ndarray], name: str) -> Float[np.ndarray, "members"]:
-    """Mean over the last twentieth of each member's entries, at least one: what it ends with, but for noise.
-
-    NaN for a member that has not come to its end.
+    Attributes:
+      arrays: metrics [member, epochs + 1] and columns [member]; the seed is the axis that runs fastest.
+      num_samples: S of the data set.
     """
-    courses = zip(history[name], history["epochs"] + 1, strict=True)
-    return np.array([last_mean(course[:entries]) for course, entries in courses])
+
+    arrays: Mapping[str, np.ndarray]
+    num_samples: int
+
+    def __getitem__(self, name: str) -> Shaped[np.ndarray, "members *entries"]:
+        """One of the arrays."""
+        return self.arrays[name]
+
+    def some(self, chosen: Bool[np.ndarray, "members"]) -> "History":
+        """The history of some members alone."""
+        return History({name: values[chosen] for name, values in self.arrays.items()}, self.num_samples)
+
+    @property
+    def num_seeds(self) -> int:
+        """How many members differ in nothing but the seed."""
+        return len(np.unique(self["seed"]))
+
+    def by_seed(self, values: Shaped[np.ndarray, "members"]) -> Shaped[np.ndarray, "runs seeds"]:
+        """Values of the members [run, seed]."""
+        return values.reshape(-1, self.num_seeds)
+
+    def column(self, name: str) -> Shaped[np.ndarray, "runs"]:
+        """A hyperparameter of each run."""
+        return self.by_seed(self[name])[:, 0]
+
+    def members_of_run(self, run: int) -> slice:
+        """Where the seeds of a run stand among the members."""
+        return slice(run * self.num_seeds, (run + 1) * self.num_seeds)
+
+    @property
+    def scale_factor(self) -> Float[np.ndarray, "members"]:
+        """eta / ((1 - alpha) B), before a schedule."""
+        return np.asarray(scaling.scale_factor(self["learning_rate"], self["momentum"], self["batch_size"]), float)
+
+    @property
+    def elapsed(self) -> Float[np.ndarray, "members entries"]:
+        """Epochs at the full learning rate that each entry's epochs of the member's schedule amount to."""
+        epochs = np.arange(self["j_squared"].shape[1], dtype=float)
+        if "schedule" not in self.arrays:
+            return np.broadcast_to(epochs, self["j_squared"].shape)
+        members = zip(self["schedule"], self["epochs"], strict=True)
+        return np.stack([scaling.elapsed_epochs(str(schedule), epochs, int(length)) for schedule, length in members])
+
+    def final(self, name: str) -> Float[np.ndarray, "runs seeds"]:
+        """Mean over the last twentieth of each member's entries, at least one: what it ends with, less the noise.
+
+        NaN for a member that has not come to its end.
+        """
+        pairs = zip(self[name], self["epochs"] + 1, strict=True)
+        return self.by_seed(np.array([last_mean(values[:entries]) for values, entries in pairs]))
+
+    def last(self, name: str) -> Float[np.ndarray, "runs seeds"]:
+        """The last entry of each member; NaN for one that has not come to its end."""
+        pairs = zip(self[name], self["epochs"], strict=True)
+        return self.by_seed(np.array([values[epochs] for values, epochs in pairs]))
+
+    def largest(self, name: str) -> Float[np.ndarray, "runs seeds"]:
+        """The largest entry of each member; NaN for one that has not come to its end.
+
+        The largest of many noisy entries lies above what a run ends with, the further the more noise and entries.
+        """
+        pairs = zip(self[name], self["epochs"] + 1, strict=True)
+        return self.by_seed(np.array([values[:entries].max() for values, entries in pairs]))
 
 
-def last_and_largest(
-    history: Mapping[str, np.ndarray], name: str
-) -> tuple[Float[np.ndarray, "members"], Float[np.ndarray, "members"]]:
-    """The last entry of each member, and the largest of all; NaN for a member that has not come to its end.
-
-    The largest of many noisy entries lies above what a run ends with, the further the more noise and entries there are.
-    """
-    pairs = zip(history[name], history["epochs"] + 1, strict=True)
-    found = [(course[entries - 1], course[:entries].max()) for course, entries in pairs]
-    last, largest = np.array(found).T
-    return last, largest
-
-
-def last_mean(course: Float[np.ndarray, "*members entries"]) -> Float[np.ndarray, "*members"]:
+def last_mean(values: Float[np.ndarray, "*members entries"]) -> Float[np.ndarray, "*members"]:
     """Mean over the last twentieth of the entries, at least one."""
-    return np.asarray(course[..., -max(1, course.shape[-1] // 20) :].mean(-1))
-
-
-def weight_decay_course(
-    decay: Float[np.ndarray, "*members entries"],
-    learning_rate: float,
-    momentum: float,
-    num_steps: int,
-    elapsed: Float[np.ndarray, "entries"] | None = None,
-) -> Float[np.ndarray, "*members epochs"]:
-    """lambda of each epoch of a held run, its mean over the epoch's steps, at the learning rate of the epoch.
-
-    Args:
-      decay: sum of delta over the steps so far, after each epoch, as in history.npz.
-      learning_rate: eta.
-      momentum: alpha.
-      num_steps: per epoch.
-      elapsed: as `elapsed` gives it for the members, if the learning rate has a schedule.
-    """
-    share = 1.0 if elapsed is None else np.diff(elapsed)
-    return np.diff(decay.astype(np.float64), axis=-1) / (num_steps * share) * (1 - momentum) / (2 * learning_rate)
+    return np.asarray(values[..., -max(1, values.shape[-1] // 20) :].mean(-1))

@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from edgechaos.analysis import fits
-from edgechaos.analysis.history import elapsed
+from edgechaos.analysis.history import History
 from edgechaos.theory import scaling
 
-MEANING = {
+NUMBERS = {
     "slope_a": "A of Eq. 4 per epoch (at the full learning rate): growth of J^2 without weight decay",
     "slope_a_standard_error": "of the least-squares slope",
     "fitted_slope": "least-squares slope itself, A less what weight decay takes",
@@ -29,80 +29,53 @@ MEANING = {
 }
 
 
-def _constant_d(config: Mapping[str, Any]) -> float:
-    """The config's D, which is that of the cross-entropy; NaN if it knows none."""
-    return (config["constant_d"] or np.nan) if config["loss"] == "cross_entropy" else np.nan
+def predict(growth: scaling.Growth, scale: float, seconds: float) -> dict[str, float]:
+    """What the paper expects of a run: growth by Eqs. 4 and 5, and least test loss at the edge.
 
-
-def predicted_course(config: Mapping[str, Any], num_samples: int) -> Float[np.ndarray, "epochs"]:
-    """J^2 after 0 ... epochs epochs by Eqs. 4 and 5, relaxing under weight decay; NaN if the config knows no D."""
-    scale = scaling.scale_factor(config["learning_rate"], config["momentum"], config["batch_size"])
-    slope = scale * _constant_d(config)
-    rate = scaling.relaxation_rate(scale, num_samples, config["weight_decay"])
-    epochs = scaling.elapsed_epochs(config["schedule"], np.arange(config["epochs"] + 1.0), config["epochs"])
-    return np.asarray(scaling.j_squared_after(epochs.astype(np.float32), config["init_j"] ** 2, slope, rate))
-
-
-def predict(config: Mapping[str, Any], num_samples: int, seconds: float) -> dict[str, float]:
-    """What the paper expects of a run: growth by Eq. 5 with the config's D, and least test loss at the edge.
-
-    Under a schedule the scale factor is that of the moment. Beyond J^2 = 1 the line of Eq. 4 is known to overshoot;
-    `final_j_squared` shows by how much.
+    Beyond J^2 = 1 the line of Eq. 4 is known to overshoot; `final_j_squared` shows by how much.
 
     Args:
-      config: validated.
-      num_samples: S.
+      growth: of J^2, with the D that the config knows.
+      scale: `scale_factor` of the run.
       seconds: expected computing time of one member.
     """
-    scale = scaling.scale_factor(config["learning_rate"], config["momentum"], config["batch_size"])
-    slope = scale * _constant_d(config)
-    rate = scaling.relaxation_rate(scale, num_samples, config["weight_decay"])
-    at_edge = float(scaling.epochs_to(1.0, config["init_j"] ** 2, slope, rate)) if config["init_j"] < 1 else np.nan
-    if np.isfinite(at_edge):
-        at_edge = scaling.epochs_until(config["schedule"], at_edge, config["epochs"])
+    at_edge = growth.epochs_to(1.0)
     known = {
-        "slope_a": slope,
-        "constant_d": _constant_d(config),
+        "slope_a": growth.slope,
+        "constant_d": growth.slope / scale,
         "epoch_at_edge": at_edge,
         "optimal_epoch": at_edge,
         "j_squared_at_optimal_epoch": 1.0,
-        "final_j_squared": float(predicted_course(config, num_samples)[-1]),
+        "final_j_squared": float(growth.trajectory()[-1]),
         "seconds": seconds,
     }
-    return {name: float(known.get(name, np.nan)) for name in MEANING}
+    return {name: float(known.get(name, np.nan)) for name in NUMBERS}
 
 
-def measure(history: Mapping[str, np.ndarray], num_samples: int) -> dict[str, Float[np.ndarray, "members"]]:
-    """The numbers of `MEANING` for each member; NaN where a run is too short, or never gets there.
-
-    Args:
-      history: as in history.npz.
-      num_samples: S, for the growth that weight decay hides.
-    """
-    times = elapsed(history)
-    measured = [_measure_member(history, member, times[member], num_samples) for member in range(len(times))]
-    return {name: np.array([member[name] for member in measured]) for name in MEANING}
+def measure(history: History) -> dict[str, Float[np.ndarray, "members"]]:
+    """The numbers of `NUMBERS` for each member; NaN where a run is too short, or never gets there."""
+    times = history.elapsed
+    measured = [_measure_member(history, member, times[member]) for member in range(len(times))]
+    return {name: np.array([member[name] for member in measured]) for name in NUMBERS}
 
 
-def _measure_member(
-    history: Mapping[str, np.ndarray], member: int, times: Float[np.ndarray, "entries"], num_samples: int
-) -> dict[str, float]:
+def _measure_member(history: History, member: int, times: Float[np.ndarray, "entries"]) -> dict[str, float]:
     """One member's numbers; slopes are per epoch at the full learning rate."""
     j_squared, test_loss, test_accuracy = (
         history[name][member].astype(np.float64) for name in ("j_squared", "test_loss", "test_accuracy")
     )
     if not np.isfinite(test_loss).any():  # diverged from the start
-        return dict.fromkeys(MEANING, np.nan)
+        return dict.fromkeys(NUMBERS, np.nan)
     last = int(np.flatnonzero(np.isfinite(test_loss))[-1])
     best = int(np.nanargmin(test_loss))
     at_edge = epoch_at(j_squared, 1.0)
     fit_epochs = int(np.floor(at_edge)) if np.isfinite(at_edge) else last
-    scale = scaling.scale_factor(*(history[name][member] for name in ("learning_rate", "momentum", "batch_size")))
+    scale = history.scale_factor[member]
     fitted_slope = intercept = error = np.nan
     if fit_epochs >= 2:
         line = fits.fit_line(times[: fit_epochs + 1], j_squared[: fit_epochs + 1])
         fitted_slope, intercept, error = line.slope, line.intercept, line.slope_error
-    rate = scaling.relaxation_rate(scale, num_samples, history["weight_decay"][member])
+    rate = scaling.relaxation_rate(scale, history.num_samples, history["weight_decay"][member])
     slope = fitted_slope + rate * j_squared[: fit_epochs + 1].mean()
     return {
         "slope_a": slope,
@@ -155,7 +128,7 @@ def summary(
     predicted: Mapping[str, float],
     measured: Mapping[str, np.ndarray],
     title: str,
-    meaning: Mapping[str, str] = MEANING,
+    meaning: Mapping[str, str] = NUMBERS,
 ) -> dict[str, Mapping[str, Any] | str]:
     """Content of summary.json: prediction and mean measurement under the same names, spread, and each member."""
     return {
@@ -168,7 +141,7 @@ def summary(
     }
 
 
-def table(columns: Mapping[str, Mapping[str, float]], names: Iterable[str] = MEANING) -> str:
+def table(columns: Mapping[str, Mapping[str, float]], names: Iterable[str] = NUMBERS) -> str:
     """Prints columns of numbers side by side, '-' where there is none."""
     lines = [f"{'':28}" + "".join(f"{heading:>12}" for heading in columns)]
     for name in names:

@@ -23,9 +23,9 @@ from jaxtyping import Float
 
 from edgechaos import training
 from edgechaos.analysis.fits import fit_line
-from edgechaos.analysis.history import weight_decay_course
 from edgechaos.data.dataset import Dataset
 from edgechaos.theory import scaling
+from edgechaos.theory.weight_decay import steps_per_epoch, weight_decay_by_epoch
 
 PROBE_EPOCHS, HOLD_EPOCHS = 5, 20
 _SKIPPED = 1  # the first epoch is quicker than those after it
@@ -156,13 +156,14 @@ def recommend(
     report(f"ordered phase: D = {constant_d:.2f} +- {error:.2f} from {PROBE_EPOCHS} epochs at eta {learning_rate:g}")
     largest, searched = _largest_stable(probe_of, learning_rate, dataset.num_classes)
     report(f"largest stable eta {largest:g} (alpha {momentum:g}, B {batch_size}), after {searched} epochs")
+    num_steps = steps_per_epoch(num_samples, batch_size)
     open_loop = float(scaling.weight_decay_at_edge(constant_d, num_samples))
-    fitting = _TURNS * (1 - momentum) / (2 * open_loop * HOLD_EPOCHS * -(-num_samples // batch_size))
+    fitting = _TURNS * (1 - momentum) / (2 * open_loop * HOLD_EPOCHS * num_steps)
     rate = min(largest, max(fitting, learning_rate))
     held = probe_of(rate, HOLD_EPOCHS, 1.0, "hold_at_edge")
     decay_so_far = np.asarray(held.decay, np.float64)
     clock = (decay_so_far[1:] + decay_so_far[:-1]) / 2
-    course = weight_decay_course(decay_so_far, rate, momentum, -(-num_samples // batch_size))
+    course = weight_decay_by_epoch(decay_so_far, rate, momentum, num_steps)
     if not course[-(len(course) // 4) :].mean() > 0:
         raise ValueError(
             f"learning_rate = {learning_rate:g}: J^2 does not grow at J = 1, so that nothing needs to be held"
@@ -171,19 +172,19 @@ def recommend(
     report(f"held at the edge, eta {rate:.3g}: lambda = {decay:.3g} +- {spread:.1g} after {HOLD_EPOCHS} epochs")
     relaxation = 4 / (float(scaling.relaxation_rate(scale, num_samples, decay)) / 2)
     return Recommendation(
-        constant_d,
-        error,
-        open_loop,
-        decay,
-        spread,
-        is_falling,
-        largest,
-        PROBE_EPOCHS + searched + HOLD_EPOCHS,
-        np.asarray(probe.j_squared),
-        clock,
-        course,
-        int(np.ceil(relaxation)),
-        _settings(dataset, scale, largest / (1 - momentum)),
+        constant_d=constant_d,
+        constant_d_error=error,
+        open_loop=open_loop,
+        weight_decay=decay,
+        weight_decay_error=spread,
+        is_upper_bound=is_falling,
+        largest_learning_rate=largest,
+        num_epochs=PROBE_EPOCHS + searched + HOLD_EPOCHS,
+        j_squared=np.asarray(probe.j_squared),
+        clock=clock,
+        held=course,
+        relaxation_epochs=int(np.ceil(relaxation)),
+        settings=_settings(dataset, scale, largest / (1 - momentum)),
     )
 
 

@@ -1,18 +1,18 @@
 """Figure panels in one style: arrays in, Axes out. The only room that imports matplotlib."""
 
 from edgechaos.plotting.curves import (
-    course,
     edge_line,
     kernels_against_step,
     mark_epochs,
     points,
     powers,
     relaxation,
-    rescaled_course,
+    rescaled_trajectory,
     rows,
     scaling,
     scores,
-    zoom_into_order,
+    trajectory,
+    zoom_into_ordered_phase,
 )
 from edgechaos.plotting.diagram import (
     against_j,
@@ -40,7 +40,6 @@ __all__ = [
     "against_j",
     "cells",
     "color_of",
-    "course",
     "deviation",
     "diagram_path",
     "distance_limits",
@@ -59,9 +58,10 @@ __all__ = [
     "points",
     "powers",
     "relaxation",
-    "rescaled_course",
+    "rescaled_trajectory",
     "rows",
     "scaling",
     "scores",
-    "zoom_into_order",
+    "trajectory",
+    "zoom_into_ordered_phase",
 ]

@@ -1,5 +1,6 @@
 """Figure panels: arrays in, Axes out, with the prediction drawn beside the measurement."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,11 +20,13 @@ def _mean_and_band(
     mean = np.nanmean(values[:, shown], axis=0)
     axes.plot(x[shown], mean, **style)
     if len(values) > 1:
-        spread = np.nanstd(values[:, shown], axis=0)
+        with warnings.catch_warnings():  # one seed may have more entries than the others
+            warnings.simplefilter("ignore", RuntimeWarning)
+            spread = np.nan_to_num(np.nanstd(values[:, shown], axis=0, ddof=1))
         axes.fill_between(x[shown], mean - spread, mean + spread, color=style["color"], alpha=0.25, linewidth=0)
 
 
-def course(axes: Axes, values: Float[np.ndarray, "members epochs"], color: str, label: str) -> None:
+def trajectory(axes: Axes, values: Float[np.ndarray, "members epochs"], color: str, label: str) -> None:
     """Mean over the members against epoch, with a band of one standard deviation where there are several."""
     epochs = np.arange(values.shape[1])
     _mean_and_band(axes, epochs, values, color=color, label=label)
@@ -104,7 +107,7 @@ def scaling(
     below.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
-def rescaled_course(
+def rescaled_trajectory(
     axes: Axes, times: Float[np.ndarray, "entries"], values: Float[np.ndarray, "seeds entries"], run: int, label: str
 ) -> None:
     """Mean over the seeds against the rescaled epoch, with a band of one standard deviation where there are several."""
@@ -121,8 +124,8 @@ def points(
     axes.errorbar(x, values.mean(1), error, fmt="o-", color=color, markersize=4, linewidth=0.8, label=label)
 
 
-def zoom_into_order(axes: Axes) -> None:
-    """Limits the axes of courses of J^2 to the ordered phase."""
+def zoom_into_ordered_phase(axes: Axes) -> None:
+    """Limits the axes of trajectories of J^2 to the ordered phase."""
     ordered = [np.asarray(line.get_xdata())[np.asarray(line.get_ydata()) <= 1] for line in axes.get_lines()]
     axes.set(xlim=(0, np.max(np.concatenate(ordered), initial=1)), ylim=(0.2, 1.05), xlabel="")
     axes.tick_params(labelsize=7)
@@ -152,8 +155,8 @@ def kernels_against_step(
     names: Sequence[str],
 ) -> None:
     """J^2 of each kernel against the step, with the edge of a tanh network at J0 near 0."""
-    for number, (course_of_one, name) in enumerate(zip(j_squared.T, names, strict=True)):
-        axes.plot(step, course_of_one, color=color_of(number), label=name)
+    for number, (values, name) in enumerate(zip(j_squared.T, names, strict=True)):
+        axes.plot(step, values, color=color_of(number), label=name)
     edge_line(axes, label="edge of chaos (tanh)")
     axes.set(xlabel="step", ylabel="$J^2$")
     axes.legend()

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from edgechaos.data.dataset import Dataset
+from edgechaos.theory.weight_decay import steps_per_epoch
 
 # results/bench/epoch.json: an epoch takes 1.6 to 1.8 times the time at the large-product rate; the second, a step's
 # overhead, matters for networks as small as that of the digits only
@@ -36,5 +37,5 @@ def predicted_seconds(dataset: Dataset, num_epochs: int, batch_size: int, rate: 
     num_samples, num_neurons = dataset.train_images.shape
     operations = epoch_operations(num_samples, num_neurons, dataset.num_classes)
     operations += 2 * len(dataset.test_labels) * num_neurons**2
-    steps = -(-num_samples // batch_size)
+    steps = steps_per_epoch(num_samples, batch_size)
     return num_epochs * (operations / (_SHARE_OF_RATE * rate) + steps * _SECONDS_PER_STEP)

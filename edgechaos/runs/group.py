@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from edgechaos import training
 from edgechaos.data.dataset import Dataset
 from edgechaos.files import write_npz
 from edgechaos.runs import checkpoints, processes, workdir
-from edgechaos.runs.fields import identity
+from edgechaos.runs.config import INCIDENTAL, MEMBER_FIELDS, STATIC, TRACED, TrainingConfig, as_record, spec_of
+from edgechaos.runs.fields import digest
 from edgechaos.runs.history import (
     Record,
     begun_groups,
@@ -32,7 +33,13 @@ from edgechaos.runs.history import (
     write_piece,
 )
 from edgechaos.runs.interruption import Interrupted
-from edgechaos.runs.members import MEMBER_FIELDS, STATIC, TRACED, Columns, Group, MemberSequence, lanes_of, member_keys
+from edgechaos.runs.members import (
+    Columns,
+    Group,
+    MemberSequence,
+    lanes_of,
+    member_keys,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +67,7 @@ class Run:
     """
 
     directory: Path
-    config: Mapping[str, Any]
+    config: TrainingConfig
     dataset: Dataset
     mesh: Mesh
     whole: Record
@@ -105,13 +112,14 @@ def train_group(shared: Run, stretch: Group) -> None:
     numbers["num_epochs"] = numbers.pop("epochs")
     keys = jax.device_put(jax.vmap(jax.random.key)(jnp.asarray(all_columns["seed"][padded])), split)
     hyperparameters = jax.device_put(training.Hyperparameters(**numbers), split)
-    spec = _spec_of(shared.config, columns, shared.dataset)
+    static = {name: columns[name][0].item() for name in STATIC}
+    spec = spec_of(shared.config, shared.dataset.num_classes, **static)
     # one member on each device needs no vmap, and has the same bits wherever it is computed
-    static = {"spec": spec, "vectorized": len(padded) > shared.mesh.devices.size, "mesh": shared.mesh}
-    start = functools.partial(training.start_members, keys, hyperparameters, shared.dataset, **static)
+    compiled = {"spec": spec, "vectorized": len(padded) > shared.mesh.devices.size, "mesh": shared.mesh}
+    start = functools.partial(training.start_members, keys, hyperparameters, shared.dataset, **compiled)
     batch = _begin(shared, stretch, columns, start, split)
     _advance(
-        shared, batch, lambda state: training.advance_members(state, keys, hyperparameters, shared.dataset, **static)
+        shared, batch, lambda state: training.advance_members(state, keys, hyperparameters, shared.dataset, **compiled)
     )
     if batch.record.is_running().any():
         _save(shared, batch)
@@ -130,13 +138,6 @@ def _size(shared: Run, stretch: Group) -> int:
     size = max(stretch.size, lanes_of(shared.whole.columns, shared.places, shared.at_once, stretch))
     devices = shared.mesh.devices.size
     return -(-size // devices) * devices
-
-
-def _spec_of(config: Mapping[str, Any], columns: Columns, dataset: Dataset) -> training.Spec:
-    """The static part of a config, for members that are equal in it."""
-    static = {name: columns[name][0].item() for name in STATIC}
-    names = ("activation", "weight_decay_mode")
-    return training.Spec(dataset.num_classes, **static, **{name: config[name] for name in names})
 
 
 def _begin(
@@ -196,8 +197,10 @@ def _take(tree: Any, members: Int[np.ndarray, "some"]) -> Any:
 def _identity(shared: Run, stretch: Group) -> str:
     """A checkpoint fits the same members of the same config only, whatever others there are."""
     members = member_keys(columns_of(shared.whole.columns, shared.places.members[stretch.places()]))
-    fields = {name: value for name, value in shared.config.items() if name not in MEMBER_FIELDS}
-    return identity({**fields, "members": members})
+    same_for_all = {
+        name: value for name, value in as_record(shared.config).items() if name not in (*MEMBER_FIELDS, *INCIDENTAL)
+    }
+    return digest({**same_for_all, "members": members})
 
 
 def _advance(
@@ -218,7 +221,7 @@ def _advance(
         batch.record.seconds[:] = former + (now - begin) / batch.stretch.size
         fill_record(shared.whole, shared.places.members[batch.stretch.places()], batch.record.state())
         _show(shared, batch)
-        if now - saved_at > shared.config["checkpoint_seconds"]:
+        if now - saved_at > shared.config.checkpoint_seconds:
             _save(shared, batch)
             saved_at = time.monotonic()
         if processes.is_first() and now - refreshed_at > max(5.0, refresh_seconds / _REFRESH_SHARE):
@@ -262,7 +265,7 @@ def _keep_kernels(shared: Run, batch: Underway) -> None:
 
     Both come before the epoch's checkpoint, so that a resumed run has those of the epochs behind it.
     """
-    chosen = shared.config["keep_kernels_at"]
+    chosen = shared.config.keep_kernels_at
     if not chosen:
         return
     running = batch.record.epochs_done == batch.epoch

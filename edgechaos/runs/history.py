@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float, Int
 
 from edgechaos import training
 from edgechaos.files import read_npz, write_npz
-from edgechaos.runs.members import FORMER, Columns, Group, member_keys, parse_group
+from edgechaos.runs.config import AXES, FORMER, TRAINING_FIELDS
+from edgechaos.runs.members import Columns, Group, member_keys, parse_group
 
 logger = logging.getLogger(__name__)
 
@@ -38,17 +39,7 @@ ARRAYS = {
     "inverse_temperature": "[member, epochs + 1] mean of the two fits, in [0.001, 1000]; a boundary where a fit has "
     "no finite optimum",
     "logit_rms": "[member, epochs + 1] root mean square of the logits on the test set",
-    "learning_rate": "[member] eta",
-    "momentum": "[member] alpha",
-    "batch_size": "[member] B",
-    "weight_decay": "[member] lambda of the paper",
-    "init_j0": "[member] J0 of the initial hidden kernel",
-    "init_j": "[member] J of the initial hidden kernel",
-    "optimizer": "[member] sgd or adam",
-    "constraint": "[member] what else acted on the kernels",
-    "schedule": "[member] of the learning rate, over the member's own epochs",
-    "loss": "[member] cross_entropy, or squared_error (mean over the classes, labels one-hot)",
-    "epochs": "[member] length of its run; entries beyond it are NaN",
+    **{name: f"[member] {TRAINING_FIELDS[name].meaning}" for name in AXES},
     "seed": "[member] PRNG seed",
     "epochs_done": "[member] epochs behind its last finite entries",
     "diverged": "[member] whether its loss or weights ceased to be finite",

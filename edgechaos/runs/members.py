@@ -7,43 +7,33 @@ its files, and a run goes on from them whatever devices and processes there are 
 import collections
 import itertools
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-Columns = dict[str, Shaped[np.ndarray, "members"]]
+from edgechaos.runs.config import AXES, STATIC, TrainingConfig
+from edgechaos.runs.fields import combinations
 
-# what may differ between members; a program is compiled for each value of the static ones
-TRACED = ("learning_rate", "momentum", "weight_decay")
-STATIC = ("batch_size", "init_j0", "init_j", "optimizer", "constraint", "schedule", "loss")
-AXES = (*TRACED, *STATIC, "epochs")
-SWEEP_MODES = ("product", "zip")
-# what a config or a history meant before it had these fields
-FORMER = {"optimizer": "sgd", "constraint": "none", "schedule": "constant", "loss": "cross_entropy"}
-MEMBER_FIELDS = (*AXES, "seed", "num_seeds", "sweep", "sweep_mode")  # what `members` reads of a config
+Columns = dict[str, Shaped[np.ndarray, "members"]]
 
 _VECTORIZED_UP_TO = 256  # neurons; wider layers fill a processor's cores by themselves (BUILD_NOTES.md)
 _MOST_VECTORIZED = 32  # members per device
 _COPIES = 4  # of the parameters: weights, velocity, gradient, and one more while they are updated
 
 
-def combinations(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What each member of a sweep sets, but for its seed; one that sets nothing if there is no sweep."""
-    names, values = list(config["sweep"]), list(config["sweep"].values())
-    rows = itertools.product(*values) if config["sweep_mode"] == "product" or not names else zip(*values, strict=True)
-    return [dict(zip(names, row, strict=True)) for row in rows]
-
-
-def sweep_members(config: Mapping[str, Any]) -> Columns:
+def sweep_members(config: TrainingConfig) -> Columns:
     """What tells the members apart, [member]: the axes of the sweep, and the seed, which runs fastest.
 
     Args:
       config: validated; `sweep` maps fields to tuples, of which `sweep_mode` makes a "product" or a "zip".
     """
-    seeds = range(config["seed"], config["seed"] + config["num_seeds"])
-    rows = [{**config, **changes, "seed": seed} for changes in combinations(config) for seed in seeds]
+    own = {name: getattr(config, name) for name in AXES}
+    seeds = range(config.seed, config.seed + config.num_seeds)
+    rows = [
+        {**own, **changes, "seed": seed} for changes in combinations(config.sweep, config.sweep_mode) for seed in seeds
+    ]
     return {name: np.array([row[name] for row in rows]) for name in (*AXES, "seed")}
 
 
@@ -72,7 +62,7 @@ class Added(NamedTuple):
     missing: str
 
 
-def compare_members(earlier: Mapping[str, Any], config: Mapping[str, Any]) -> Added:
+def compare_members(earlier: TrainingConfig, config: TrainingConfig) -> Added:
     """Compares the members of two configs."""
     before, now = (dict.fromkeys(member_keys(sweep_members(one))) for one in (earlier, config))
     missing = [key for key in before if key not in now]

@@ -2,9 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -17,6 +16,7 @@ from edgechaos.data.dataset import Dataset
 from edgechaos.errors import UserError
 from edgechaos.files import read_npz, write_npz
 from edgechaos.runs import cost, processes, workdir
+from edgechaos.runs.config import TrainingConfig
 from edgechaos.runs.group import Run, move, train_group, why_stopped
 from edgechaos.runs.history import (
     Record,
@@ -43,23 +43,23 @@ logger = logging.getLogger(__name__)
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
 
-def chosen_devices(config: Mapping[str, Any]) -> list[jax.Device]:
+def chosen_devices(config: TrainingConfig) -> list[jax.Device]:
     """The devices of this process that a run may use.
 
     Raises:
       UserError: more are asked for than there are.
     """
     there = jax.local_devices()
-    if config["devices"] > len(there):
+    if config.devices > len(there):
         raise UserError(
-            f"devices = {config['devices']}: must be in [0, {len(there)}], this process has {len(there)} "
+            f"devices = {config.devices}: must be in [0, {len(there)}], this process has {len(there)} "
             f"({there[0].device_kind}); 0 takes all"
         )
-    return there[: config["devices"] or len(there)]
+    return there[: config.devices or len(there)]
 
 
 def run_sweep(
-    directory: Path, config: Mapping[str, Any], dataset: Dataset, refresh: Callable[[dict[str, np.ndarray]], object]
+    directory: Path, config: TrainingConfig, dataset: Dataset, refresh: Callable[[dict[str, np.ndarray]], object]
 ) -> dict[str, np.ndarray]:
     """Trains all members of `config`, resuming what `directory` holds, and returns the history.
 
@@ -137,7 +137,7 @@ def _finish(
     return whole.history()
 
 
-def _known(directory: Path, config: Mapping[str, Any]) -> Record:
+def _known(directory: Path, config: TrainingConfig) -> Record:
     """The record of all members, in process 0 with those that history.npz has from beginning to end."""
     whole, path = empty_record(sweep_members(config)), directory / "history.npz"
     if processes.is_first() and path.exists():

@@ -25,7 +25,8 @@ from edgechaos.dynamics.diagram import (
     start_queue,
 )
 from edgechaos.errors import UserError
-from edgechaos.runs import checkpoints, fields
+from edgechaos.runs import checkpoints
+from edgechaos.runs.fields import digest
 from edgechaos.runs.interruption import Interrupted, stop_requests
 from edgechaos.theory.meanfield import edge_of_chaos
 
@@ -63,7 +64,7 @@ def simulate_diagram(
     folder = directory / f"diagram-{seed}"
     arguments = {"axes": [j0_over_j.tolist(), inverse_j.tolist()], "seed": seed, "std": perturbation_std}
     arguments |= {"N": num_neurons, "iterations": num_iterations, "phi": activation, "slots": slots, "split": j.shape}
-    identity = fields.identity(arguments)
+    identity = digest(arguments)
 
     def start() -> Any:
         return jax.vmap(lambda _: start_queue(disorder, j.shape[1], slots))(jnp.arange(len(j)))

@@ -20,8 +20,8 @@ from jaxtyping import Float, Int
 from edgechaos._version import __version__
 from edgechaos.errors import UserError
 from edgechaos.files import atomic_write, exclusive_lock, read_npz, writable_directory, write_npz
-from edgechaos.runs.fields import INCIDENTAL
-from edgechaos.runs.members import FORMER, MEMBER_FIELDS, MemberSequence, compare_members, sequence_of, sweep_members
+from edgechaos.runs.config import FORMER, INCIDENTAL, MEMBER_FIELDS, TrainingConfig, from_record
+from edgechaos.runs.members import MemberSequence, compare_members, sequence_of, sweep_members
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def _refuse_other_config(directory: Path, earlier: dict[str, Any], config: dict[
         return
     if grows and set(differing) <= set(MEMBER_FIELDS) - {"seed"}:
         try:
-            added = compare_members(earlier, config)
+            added = compare_members(from_record(earlier), from_record(config))
         except (KeyError, TypeError, ValueError) as error:
             path = directory / "config.json"
             raise UserError(f"'{path}' is damaged ({error}); name another workdir") from error
@@ -127,16 +127,16 @@ def _former_sweeps(directory: Path) -> list[dict[str, Any]]:
     return _read_json(path, dict, "name another workdir")["former"]
 
 
-def sequence(directory: Path, config: Mapping[str, Any]) -> MemberSequence:
+def sequence(directory: Path, config: TrainingConfig) -> MemberSequence:
     """The members in the order that names their files; those of an extension come after those before it.
 
     Raises:
       UserError: what the directory keeps of former extensions is damaged.
     """
     try:
-        former = [sweep_members(one) for one in _former_sweeps(directory)]
+        former = [sweep_members(from_record(one)) for one in _former_sweeps(directory)]
         return sequence_of(sweep_members(config), former)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"'{directory / 'sequence.json'}' is damaged ({error}); name another workdir") from error
 
 

@@ -1,5 +1,7 @@
 """Scaling laws of the ordered phase (Eqs. 4, 5, 8, 9) and J^2(epoch) in closed form (Eqs. C2 to C5)."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -133,6 +135,40 @@ def epochs_to(target: Scalar, initial: Scalar, slope: Scalar, rate: Scalar = 0.0
     relaxing = -jnp.log1p(-jnp.where(loss < 1, loss, 0.0)) / jnp.where(jnp.asarray(rate) == 0, 1.0, rate)
     epochs = jnp.where(jnp.asarray(rate) == 0, gap / drive, relaxing)
     return jnp.where((drive > 0) & (loss < 1), epochs, jnp.inf)
+
+
+@dataclasses.dataclass(frozen=True)
+class Growth:
+    """What the paper expects of J^2 in a run: dJ^2/de = f(e) (A - rate J^2) with the factor f of a schedule.
+
+    Attributes:
+      initial: J^2 at the start.
+      slope: A per epoch at the full learning rate; NaN if D is not known.
+      rate: `relaxation_rate` at the full learning rate.
+      schedule: of the learning rate.
+      num_epochs: length of the run, over which the schedule goes.
+    """
+
+    initial: float
+    slope: float
+    rate: float = 0.0
+    schedule: str = "constant"
+    num_epochs: float | int = np.inf
+
+    def at(self, elapsed: Float[np.ndarray, "*entries"]) -> Float[np.ndarray, "*entries"]:
+        """J^2 when so many epochs at the full learning rate have elapsed."""
+        return np.asarray(j_squared_after(np.asarray(elapsed, np.float32), self.initial, self.slope, self.rate))
+
+    def trajectory(self) -> Float[np.ndarray, "entries"]:
+        """J^2 after 0 ... num_epochs epochs."""
+        return self.at(elapsed_epochs(self.schedule, np.arange(self.num_epochs + 1.0), self.num_epochs))
+
+    def epochs_to(self, target: float) -> float:
+        """The epoch at which J^2 comes to `target` from below; infinity if never, NaN if it starts above."""
+        if not self.initial < target:
+            return np.nan
+        elapsed = float(epochs_to(target, self.initial, self.slope, self.rate))
+        return epochs_until(self.schedule, elapsed, self.num_epochs) if np.isfinite(elapsed) else elapsed
 
 
 def weight_decay_at_edge(constant_d: Scalar, num_samples: int, j_squared: Scalar = 1.0) -> Scalar:

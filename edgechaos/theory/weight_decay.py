@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float
 
 from edgechaos.theory.scaling import Scalar
 
@@ -10,6 +11,37 @@ from edgechaos.theory.scaling import Scalar
 def decay_per_step(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar) -> Scalar:
     """delta = 2 eta lambda / (1 - alpha), the share of a weight that lambda removes per step (half of Eq. C4)."""
     return 2 * learning_rate * weight_decay / (1 - momentum)
+
+
+def weight_decay_of(delta: Scalar, learning_rate: Scalar, momentum: Scalar = 0.0) -> Scalar:
+    """lambda = delta (1 - alpha) / (2 eta), the inverse of `decay_per_step`."""
+    return delta * (1 - momentum) / (2 * learning_rate)
+
+
+def steps_per_epoch(num_samples: int, batch_size: int) -> int:
+    """ceil(S / B): the smaller last batch counts."""
+    return -(-num_samples // batch_size)
+
+
+def weight_decay_by_epoch(
+    clock: Float[np.ndarray, "*members entries"],
+    learning_rate: float,
+    momentum: float,
+    num_steps: int,
+    elapsed: Float[np.ndarray, "entries"] | None = None,
+) -> Float[np.ndarray, "*members epochs"]:
+    """lambda of each epoch of a held run, its mean over the epoch's steps, at the learning rate of the epoch.
+
+    Args:
+      clock: sum of delta over the steps so far, after each epoch, as `decay` in history.npz.
+      learning_rate: eta, before a schedule.
+      momentum: alpha.
+      num_steps: per epoch.
+      elapsed: epochs at the full learning rate, if the learning rate has a schedule (`History.elapsed`).
+    """
+    share = 1.0 if elapsed is None else np.diff(elapsed)
+    delta = np.diff(clock.astype(np.float64), axis=-1) / num_steps
+    return np.asarray(weight_decay_of(delta, learning_rate * share, momentum))
 
 
 def half_life(decay: Scalar, batch_size: Scalar, num_samples: int) -> Scalar:
@@ -36,7 +68,7 @@ def _decay_of_one(convention: str, setting: Setting) -> float:
     """Share of a weight that a weight decay of 1 removes per step, to first order."""
     shrink = setting.learning_rate / (1 - setting.momentum)
     factors = {
-        "paper": 2 * shrink,  # the gradient gets 2 lambda w, and passes through the momentum
+        "paper": decay_per_step(setting.learning_rate, setting.momentum, 1.0),  # through the momentum
         "keras_l2": 2 * shrink,  # the loss gets l sum(w^2)
         "torch_sgd": shrink,  # the gradient gets wd w before the momentum buffer
         "optax_decayed_weights": shrink,  # add_decayed_weights chained before sgd
@@ -44,7 +76,7 @@ def _decay_of_one(convention: str, setting: Setting) -> float:
     }
     if convention not in factors:
         raise ValueError(f"convention = '{convention}': must be one of {', '.join(factors)}")
-    return factors[convention]
+    return float(factors[convention])
 
 
 def convert_weight_decay(

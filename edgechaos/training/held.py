@@ -6,6 +6,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float
 
+from edgechaos.theory.weight_decay import weight_decay_of
 from edgechaos.training.hold import HoldState
 from edgechaos.training.measured import only_state
 
@@ -37,9 +38,9 @@ def held_weight_decay(state: optax.OptState, learning_rate: float | Array, momen
       ValueError: there is no state of hold_at_edge, or more than one.
     """
     held = find_state(state)
-    factor = (1 - momentum) / (2 * learning_rate)
     variance = jnp.maximum(held.mean_square_decay - held.mean_decay**2, 0)
-    return HeldDecay(*(jnp.asarray(factor * decay) for decay in (held.decay, held.mean_decay, jnp.sqrt(variance))))
+    deltas = held.decay, held.mean_decay, jnp.sqrt(variance)
+    return HeldDecay(*(jnp.asarray(weight_decay_of(delta, learning_rate, momentum)) for delta in deltas))
 
 
 def find_state(state: optax.OptState) -> HoldState:

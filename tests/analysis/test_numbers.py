@@ -3,7 +3,10 @@ import pytest
 
 from configs import fig2
 from edgechaos import analysis
+from edgechaos.analysis import History
 from edgechaos.runs import cost
+from edgechaos.runs.config import from_record
+from experiments.shared.sweep import growth_of
 
 
 def synthetic(weight_decay=0.0, epochs=120, slope=0.0137):
@@ -18,11 +21,11 @@ def synthetic(weight_decay=0.0, epochs=120, slope=0.0137):
     columns = {"learning_rate": 0.02, "momentum": 0.5, "batch_size": 32, "weight_decay": weight_decay, "seed": 0}
     history = {name: np.array([value]) for name, value in columns.items()}
     metrics = {"j_squared": course, "test_loss": loss, "test_accuracy": 1 - loss}
-    return {**history, **metrics, "seconds": np.array([9.0])}
+    return History({**history, **metrics, "seconds": np.array([9.0])}, num_samples)
 
 
 def test_numbers_of_a_line():
-    measured = analysis.measure(synthetic(), 60_000)
+    measured = analysis.measure(synthetic())
     expected = {
         "slope_a": 0.0137,
         "fitted_slope": 0.0137,
@@ -43,33 +46,34 @@ def test_numbers_of_a_line():
 
 
 def test_growth_is_found_behind_weight_decay():
-    measured = analysis.measure(synthetic(weight_decay=9e-5), 60_000)
+    measured = analysis.measure(synthetic(weight_decay=9e-5))
     # the discrete course lags its line within the fit by less than 2 %
     np.testing.assert_allclose(measured["slope_a"], 0.0137, rtol=0.02)
     assert measured["fitted_slope"][0] < 0.8 * 0.0137
 
 
 def test_fit_ends_at_the_edge():
-    assert analysis.measure(synthetic(slope=0.048), 60_000)["fit_epochs"] == 15
+    assert analysis.measure(synthetic(slope=0.048))["fit_epochs"] == 15
 
 
 def test_numbers_that_do_not_exist_are_nan():
-    measured = analysis.measure(synthetic(epochs=1), 60_000)
+    measured = analysis.measure(synthetic(epochs=1))
     for name in ("slope_a", "constant_d", "epoch_at_edge"):
         assert np.isnan(measured[name]).all()
     assert np.isnan(analysis.spread(measured)["final_j_squared"])
 
 
 def test_prediction_of_the_papers_run():
-    predicted = analysis.predict(fig2.get_config().to_dict(), 60_000, 700.0)
+    predicted = analysis.predict(growth_of(from_record(fig2.get_config().to_dict()), 60_000), 0.00125, 700.0)
     assert predicted["slope_a"] == pytest.approx(0.0137)
     assert predicted["epoch_at_edge"] == pytest.approx(0.75 / 0.0137, rel=1e-5)
     assert predicted["final_j_squared"] == pytest.approx(0.25 + 501 * 0.0137, rel=1e-5)
-    assert predicted.keys() == analysis.measure(synthetic(), 60_000).keys()
+    assert predicted.keys() == analysis.measure(synthetic()).keys()
 
 
 def test_prediction_without_a_known_d_is_silent():
-    predicted = analysis.predict(fig2.get_config("digits").to_dict() | {"constant_d": 0.0}, 1437, 1.0)
+    config = from_record(fig2.get_config("digits").to_dict() | {"constant_d": 0.0})
+    predicted = analysis.predict(growth_of(config, 1437), 0.00125, 1.0)
     assert np.isnan(predicted["slope_a"])
     assert "slope_a" not in analysis.table({"predicted": predicted})
 

@@ -6,6 +6,7 @@ import pytest
 
 from configs import fig4, fig5
 from edgechaos import analysis
+from edgechaos.analysis import History
 from edgechaos.files import read_npz
 from tests import processes
 
@@ -18,7 +19,7 @@ def history(scales, lengths, courses):
         j_squared[run, : length + 1] = course(scale * np.arange(length + 1))
     size = len(scales)
     columns = {"momentum": np.full(size, 0.5), "batch_size": np.full(size, 32), "seed": np.zeros(size, int)}
-    return {"learning_rate": learning_rate, "j_squared": j_squared, **columns}
+    return History({"learning_rate": learning_rate, "j_squared": j_squared, **columns}, 60_000)
 
 
 def line(time):
@@ -27,8 +28,8 @@ def line(time):
 
 def test_one_course_collapses():
     spread = analysis.collapse_ranges(history([1, 2, 4], [100, 50, 25], [line] * 3))
-    np.testing.assert_allclose(spread["spread_in_order"], 0, atol=1e-12)
-    np.testing.assert_allclose(spread["spread_beyond"], 0, atol=1e-12)
+    np.testing.assert_allclose(spread["range_in_ordered_phase"], 0, atol=1e-12)
+    np.testing.assert_allclose(spread["range_beyond"], 0, atol=1e-12)
     assert np.isnan(spread["epoch_apart"]).all()
 
 
@@ -38,10 +39,10 @@ def test_spread_and_where_it_begins():
         return np.where(time < edge, line(time), 1 + 0.5 * 0.0137 * (time - edge))
 
     spread = analysis.collapse_ranges(history([1, 1], [120, 120], [line, bent]))
-    assert spread["spread_in_order"] == pytest.approx(0, abs=0.01)
+    assert spread["range_in_ordered_phase"] == pytest.approx(0, abs=0.01)
     gap = 0.5 * 0.0137 * (120 - 0.75 / 0.0137)
     expected = gap / (line(120) - gap / 2)
-    assert spread["last_spread"] == pytest.approx(expected, rel=1e-6)
+    assert spread["last_range"] == pytest.approx(expected, rel=1e-6)
     # gap / mean = 0.1 where 0.00685 t = 0.1 (1 + 0.0137 t - 0.003425 t), t the time since the edge
     since = 0.1 / (0.00685 - 0.1 * (0.0137 - 0.003425))
     assert spread["epoch_apart"] == pytest.approx(np.ceil(0.75 / 0.0137 + since), abs=1)

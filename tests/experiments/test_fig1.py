@@ -38,9 +38,7 @@ def test_work_directory_explains_itself(finished):
     outcome = {"fig1.png", "fig1.pdf", "diagram.npz"}
     assert {path.name for path in workdir.iterdir()} == described | outcome
     arrays = read_npz(workdir / "diagram.npz")
-    assert (
-        arrays.keys() == fig1.MEANING.keys() == json.loads((workdir / "provenance.json").read_text())["arrays"].keys()
-    )
+    assert arrays.keys() == fig1.ARRAYS.keys() == json.loads((workdir / "provenance.json").read_text())["arrays"].keys()
     assert arrays["distance"].shape == (2, 8, 13)
     assert arrays["exponent"].shape == (2, 3, 5)
     assert (workdir / "fig1.png").read_bytes().startswith(b"\x89PNG")

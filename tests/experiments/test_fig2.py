@@ -15,6 +15,7 @@ import pytest
 
 import edgechaos as ec
 from edgechaos import runs
+from edgechaos.runs.config import from_record
 from edgechaos.runs.history import METRICS
 from tests import processes
 from tests.processes import ROOT, wait_for
@@ -75,7 +76,8 @@ def test_work_directory_explains_itself(finished):
 def test_kept_kernels_are_those_of_their_epochs(finished):
     workdir, _ = finished
     j_squared = history(workdir)["j_squared"]
-    kernels = runs.read_kernels(workdir, runs.sequence(workdir, json.loads((workdir / "config.json").read_text())))
+    config = json.loads((workdir / "config.json").read_text())
+    kernels = runs.read_kernels(workdir, runs.sequence(workdir, from_record(config)))
     nearest = np.abs(j_squared - 1).argmin(1)
     for name, epochs in (("epoch-1", [1, 1]), ("epoch-10", [10, 10]), ("edge", nearest)):
         np.testing.assert_array_equal(kernels[name]["epoch"], epochs)

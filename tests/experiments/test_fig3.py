@@ -36,7 +36,7 @@ def test_paper_has_28_distinct_runs_beside_that_of_a():
 
 def test_work_directory_explains_itself(finished):
     workdir, result = finished
-    described = {"config.json", "provenance.json", ".lock", "summary.json"}
+    described = {"config.json", "provenance.json", "prediction.json", ".lock", "summary.json"}
     assert {path.name for path in workdir.iterdir()} == described | {"fig3.png", "fig3.pdf", "history.npz"}
     arrays = read_npz(workdir / "history.npz")
     assert arrays["j_squared"].shape == (58, 7)

@@ -5,6 +5,7 @@ import pytest
 
 from configs import fig6
 from edgechaos import analysis
+from edgechaos.analysis import History
 from edgechaos.files import read_npz
 from experiments import fig6 as experiment
 from tests import processes
@@ -36,8 +37,8 @@ def test_best_score_and_those_within_its_error():
 
 def test_closed_form_solves_the_balance_of_appendix_c():
     columns = {"learning_rate": 0.02, "momentum": 0.5, "batch_size": 32, "weight_decay": 9e-5}
-    history = {name: np.array([value]) for name, value in columns.items()} | {"j_squared": np.full((1, 2001), 0.25)}
-    course = analysis.closed_form(history, 0, 10.96, 60_000)
+    arrays = {name: np.array([value]) for name, value in columns.items()} | {"j_squared": np.full((1, 2001), 0.25)}
+    course = analysis.closed_form(History(arrays, 60_000), 0, 10.96)
     assert course[0] == pytest.approx(0.25)
     assert course[-1] == pytest.approx(10.96 / (4 * 60_000 * 9e-5), rel=1e-4)
     slope = course[1] - course[0]
@@ -84,21 +85,21 @@ def test_three_accuracies_of_a_run():
         "test_accuracy": accuracy,
         **dict.fromkeys(("j_squared", "test_loss", "calibrated_test_loss"), np.ones((4, 40))),
     }
-    decay, values = experiment.ends(history)
+    decay, values = experiment.ends(History(history, 60_000))
     np.testing.assert_array_equal(decay, [0, 1e-4])
     np.testing.assert_allclose(values["accuracy"], [[0.7, 0.5], [0.6, np.nan]])
     np.testing.assert_allclose(values["last_accuracy"], [[0.8, 0.5], [0.7, np.nan]])
     np.testing.assert_allclose(values["largest_accuracy"], [[0.8, 0.95], [0.7, np.nan]])
-    rows = experiment.run_by_run(history)
+    rows = experiment.run_by_run(History(history, 60_000))
     assert rows[0]["last_accuracy_deviation"] == pytest.approx(0.3 / 2**0.5)
 
 
 def test_the_largest_of_noisy_numbers_is_biased():
     """Runs that all have an accuracy of 0.5 and noise of 0.01: the largest of 200 lies 2.7 deviations above it."""
     noise = 0.5 + 0.01 * np.random.default_rng(0).normal(size=(50, 200))
-    last, largest = analysis.last_and_largest({"epochs": np.full(50, 199), "a": noise}, "a")
-    assert last.mean() == pytest.approx(0.5, abs=0.005)
-    assert largest.mean() == pytest.approx(0.5275, abs=0.002)
+    history = History({"epochs": np.full(50, 199), "seed": np.arange(50), "a": noise}, 1)
+    assert history.last("a").mean() == pytest.approx(0.5, abs=0.005)
+    assert history.largest("a").mean() == pytest.approx(0.5275, abs=0.002)
 
 
 def test_sweep_without_zero_is_refused(tmp_path):

@@ -32,7 +32,7 @@ def test_work_directory_explains_itself(finished):
     described = {"config.json", "provenance.json", ".lock", "summary.json", "history.npz", "kernels"}
     assert {path.name for path in workdir.iterdir()} == described | {"fig7.png", "fig7.pdf", "fig7.npz"}
     arrays = read_npz(workdir / "fig7.npz")
-    assert arrays.keys() == fig7.MEANING.keys()
+    assert arrays.keys() == fig7.OWN_ARRAYS.keys()
     assert arrays["distance"].shape == (len(arrays["label"]), 2, 2, 360)
     assert (arrays["distance"] > 0).all()
     assert result.stdout.rstrip().endswith("fig7.png")

@@ -5,6 +5,7 @@ import pytest
 
 import edgechaos as ec
 from configs import relu_adam as configs
+from edgechaos.analysis import History
 from edgechaos.files import read_npz
 from experiments import relu_adam
 from tests import processes
@@ -18,7 +19,7 @@ def finished(tmp_path_factory):
     return workdir, result
 
 
-def test_paper_is_the_authors_extra_run():
+def test_full_is_the_authors_extra_run():
     config = configs.get_config()
     assert (config.activation, config.optimizer, config.learning_rate, config.batch_size) == ("relu", "adam", 1e-3, 32)
     assert (config.epochs, config.momentum) == (201, 0)
@@ -51,7 +52,8 @@ def test_decay_that_ends_at_chi_1_is_interpolated():
         "test_accuracy": np.tile(np.array([[0.8], [0.9], [0.7]]), 2),
         **dict.fromkeys(("test_loss", "calibrated_test_loss"), np.ones((3, 2))),
     }
-    found = relu_adam.compare(history, "relu")
+    config = relu_adam.Config(activation="relu", map_num_neurons=2, map_num_iterations=20)
+    found = relu_adam.compare(config, History(history, 60_000))
     assert found["weight_decay_at_edge"][0] == pytest.approx(1e-4, rel=1e-4)
     assert found["best_weight_decay"][0] == 2e-4
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from configs import rivals as configs
+from edgechaos.analysis import History
 from edgechaos.errors import UserError
 from edgechaos.files import read_npz
 from edgechaos.training.epochs import CONSTRAINTS
@@ -19,29 +20,22 @@ def finished(tmp_path_factory):
     return workdir, result
 
 
-def test_paper_has_the_grid_eq_9_and_every_constraint():
+def test_full_has_the_grid_eq_9_and_every_constraint():
     sweep = configs.get_config().sweep
     assert sweep.weight_decay[:8] == configs.GRID
     assert set(sweep.constraint) == CONSTRAINTS.keys()
-    ways = rivals.ways_of(
-        {"constant_d": 10.96, "epochs": 501},
-        {
-            "constraint": np.array(sweep.constraint),
-            "weight_decay": np.array(sweep.weight_decay),
-            "seed": np.zeros(len(sweep.constraint)),
-        },
-        60_000,
-    )
+    columns = {name: np.array(sweep[name]) for name in ("constraint", "weight_decay")}
+    ways = rivals.ways_of(rivals.Config(trials=()), History(columns | {"seed": np.zeros(13)}, 60_000))
     assert [way.kind for way in ways] == ["grid"] * 8 + ["rule"] * 5
     assert ways[8].name.startswith(rivals.EQ_9)
 
 
 def test_other_axes_and_several_processes_are_refused(monkeypatch):
     with pytest.raises(UserError, match=r"sweep\.epochs: the ways differ in weight_decay and constraint"):
-        rivals.check({"sweep": {"epochs": (1, 2)}, "trials": ()})
+        rivals.check(rivals.Config(sweep={"epochs": (1, 2)}, trials=()))
     monkeypatch.setattr("edgechaos.runs.processes.name", lambda: "process 0 of 2")
     with pytest.raises(UserError, match="distributed: what is chosen is trained with after the sweep"):
-        rivals.check({"sweep": {"weight_decay": (0.0,)}, "trials": ()})
+        rivals.check(rivals.Config(sweep={"weight_decay": (0.0,)}, trials=()))
 
 
 def test_what_diverged_is_neither_best_nor_an_error():
@@ -49,7 +43,7 @@ def test_what_diverged_is_neither_best_nor_an_error():
     course = np.array([np.nan, 0.8, 0.7, np.nan])[:, None] * np.ones((4, 3))
     history = {"test_accuracy": course, "j_squared": course, "epochs": np.full(4, 2), "seed": np.zeros(4, int)}
     ways = [rivals.Way(name, "grid", 2) for name in "abc"] + [rivals.Way(rivals.HOLD, "rule", 2)]
-    found = rivals.compare(history, ways)
+    found = rivals.compare(History(history, 60_000), ways)
     assert found["best_of_grid"][0] == 0.8
     assert np.isnan(found["final_accuracy"][0])
     assert np.isnan(found["fixed_j_squared"][0])

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from configs import rivals as configs
+from configs import theories as configs
 from edgechaos import analysis
+from edgechaos.analysis import History
+from edgechaos.runs.config import TrainingConfig
 from experiments import theories
 
 EPOCHS = 40
@@ -13,7 +15,7 @@ EPOCHS = 40
 
 def history_of(edge_power, growth_power, num_seeds=2):
     """A made-up sweep in which the decay that ends at 1, and is best, goes as eta^edge_power."""
-    sweep = configs._over_learning_rates((0.01, 0.02, 0.04, 0.08), (0.0, 3e-5, 6e-5, 1.2e-4, 2.4e-4, 4.8e-4), EPOCHS)
+    sweep = configs._sweep((0.01, 0.02, 0.04, 0.08), (0.0, 3e-5, 6e-5, 1.2e-4, 2.4e-4, 4.8e-4), EPOCHS)
     eta, epochs, decay = (
         np.repeat(np.array(sweep[name]), num_seeds) for name in ("learning_rate", "epochs", "weight_decay")
     )
@@ -29,7 +31,7 @@ def history_of(edge_power, growth_power, num_seeds=2):
         "test_accuracy": np.repeat(accuracy[:, None], entries, axis=1),
         "test_loss": np.repeat(1 - accuracy[:, None], entries, axis=1),
     }
-    return {
+    arrays = {
         **{name: np.where(known, course, np.nan) for name, course in courses.items()},
         "learning_rate": eta,
         "epochs": epochs,
@@ -39,12 +41,13 @@ def history_of(edge_power, growth_power, num_seeds=2):
         "seed": np.tile(np.arange(num_seeds), len(eta) // num_seeds),
         "seconds": np.ones(len(eta)),
     }
+    return History(arrays, 60_000)
 
 
 @pytest.mark.parametrize("power", [0.0, -1.0])
 @pytest.mark.parametrize("growth", [1.0, 2.0])
 def test_exponents_are_those_put_in(power, growth):
-    found = theories.compare(history_of(power, growth), 60_000)
+    found = theories.compare(TrainingConfig(), history_of(power, growth))
     assert found["growth_exponent"][0] == pytest.approx(growth, abs=0.02)
     for what in ("edge", "best", "loss"):
         for name in (f"{what}_exponent_epochs", f"{what}_exponent_rescaled"):
@@ -65,7 +68,7 @@ def test_a_sweep_that_has_only_begun_can_be_drawn():
     for name in ("j_squared", "test_accuracy", "test_loss"):
         history[name][:, 1:] = np.nan
     figure = Figure()
-    theories.draw(figure, history, 60_000)
+    theories.draw(figure, TrainingConfig(), history)
     figure.savefig(io.BytesIO(), format="png")
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from edgechaos.errors import UserError
 from edgechaos.files import read_npz
-from experiments import trials
+from experiments.shared import trials
 from tests.problems import make_dataset
 
 

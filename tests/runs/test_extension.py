@@ -1,5 +1,6 @@
 """A sweep that grows: more seeds and more values, in the work directory of what is there."""
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -11,6 +12,7 @@ import pytest
 from edgechaos import runs
 from edgechaos.errors import UserError
 from edgechaos.files import read_npz
+from edgechaos.runs.config import TrainingConfig
 from edgechaos.runs.history import METRICS
 from edgechaos.runs.members import AXES, Group, groups_of, lanes_of, member_keys, sequence_of, sweep_members
 from tests import processes
@@ -194,9 +196,7 @@ def test_damaged_sequence_is_named(few, tmp_path, content):
 
 def columns_of(**changes):
     axes = {"learning_rate": (0.1, 0.2), "epochs": (9, 5)}
-    config = {"sweep": axes, "sweep_mode": "product", "seed": 0, "num_seeds": 1, "momentum": 0.5, "batch_size": 8}
-    rest = {"weight_decay": 0.0, "init_j0": 0.0, "init_j": 0.5, "optimizer": "sgd", "constraint": "none"}
-    return sweep_members({**config, **rest, "schedule": "constant", "loss": "cross_entropy", **changes})
+    return sweep_members(dataclasses.replace(TrainingConfig(batch_size=8, sweep=axes), **changes))
 
 
 def test_former_members_keep_their_places():

@@ -3,7 +3,7 @@ import pytest
 from configs import fig2
 from edgechaos.errors import UserError
 from edgechaos.runs import fields
-from experiments.fig2 import FIELDS
+from experiments.fig2 import Config
 
 
 def good():
@@ -12,7 +12,7 @@ def good():
 
 @pytest.mark.parametrize("variant", [None, *fig2.VARIANTS])
 def test_every_variant_is_valid(variant):
-    fields.validate(fig2.get_config(variant).to_dict(), FIELDS)
+    fields.validate(fig2.get_config(variant).to_dict(), Config)
 
 
 def test_default_variant_is_the_papers_run():
@@ -58,16 +58,16 @@ def test_unknown_variant_lists_the_known_ones(word):
 )
 def test_bad_value_is_named_with_its_range(field, value, message):
     with pytest.raises(UserError, match=message):
-        fields.validate({**good(), field: value}, FIELDS)
+        fields.validate({**good(), field: value}, Config)
 
 
 def test_unknown_and_missing_fields():
     with pytest.raises(UserError, match=r"config field 'learning_rat' does not exist; did you mean 'learning_rate'\?"):
-        fields.validate({**good(), "learning_rat": 0.1}, FIELDS)
+        fields.validate({**good(), "learning_rat": 0.1}, Config)
     incomplete = good()
     del incomplete["momentum"]
     with pytest.raises(UserError, match=r"config field 'momentum' is missing; it must be in \[0, 1\)"):
-        fields.validate(incomplete, FIELDS)
+        fields.validate(incomplete, Config)
 
 
 @pytest.mark.parametrize("batch_size", [1438, 60_000])
@@ -77,9 +77,9 @@ def test_batch_larger_than_the_training_set(batch_size):
 
 
 def test_whole_numbers_pass_as_reals():
-    assert isinstance(fields.validate({**good(), "learning_rate": 1}, FIELDS)["learning_rate"], float)
+    assert isinstance(fields.validate({**good(), "learning_rate": 1}, Config).learning_rate, float)
 
 
 def test_adam_takes_no_momentum():
     with pytest.raises(UserError, match=r"momentum = 0.5: must be 0 with optimizer = 'adam'"):
-        fields.validate({**fig2.get_config().to_dict(), "optimizer": "adam"}, FIELDS)
+        fields.validate({**fig2.get_config().to_dict(), "optimizer": "adam"}, Config)

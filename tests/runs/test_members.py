@@ -5,32 +5,37 @@ import pytest
 from configs import fig2
 from edgechaos.errors import UserError
 from edgechaos.runs import fields
+from edgechaos.runs.config import from_record
 from edgechaos.runs.history import METRICS, columns_of, empty_record, enter_epoch, fill_record
 from edgechaos.runs.members import members_at_once, sweep_members
 from edgechaos.training.epochs import Metrics
-from experiments.fig2 import FIELDS
+from experiments.fig2 import Config
 
 
 def of(changes, mode="product", **fields):
     return {**fig2.get_config("digits").to_dict(), "sweep": changes, "sweep_mode": mode, **fields}
 
 
+def members_of(config):
+    return sweep_members(from_record(config))
+
+
 def test_without_a_sweep_members_are_seeds():
-    columns = sweep_members(of({}, seed=4, num_seeds=3))
+    columns = members_of(of({}, seed=4, num_seeds=3))
     np.testing.assert_array_equal(columns["seed"], [4, 5, 6])
     np.testing.assert_array_equal(columns["learning_rate"], [0.02] * 3)
     np.testing.assert_array_equal(columns["epochs"], [200] * 3)
 
 
 def test_product_has_all_combinations_and_seeds_run_fastest():
-    columns = sweep_members(of({"learning_rate": (0.1, 0.2), "batch_size": (8, 16, 32)}, num_seeds=2))
+    columns = members_of(of({"learning_rate": (0.1, 0.2), "batch_size": (8, 16, 32)}, num_seeds=2))
     np.testing.assert_array_equal(columns["learning_rate"], np.repeat([0.1, 0.2], 6))
     np.testing.assert_array_equal(columns["batch_size"], np.tile(np.repeat([8, 16, 32], 2), 2))
     np.testing.assert_array_equal(columns["seed"], np.tile([0, 1], 6))
 
 
 def test_zip_pairs_its_tuples():
-    columns = sweep_members(of({"learning_rate": (0.1, 0.2), "momentum": (0.5, 0.9)}, "zip"))
+    columns = members_of(of({"learning_rate": (0.1, 0.2), "momentum": (0.5, 0.9)}, "zip"))
     np.testing.assert_array_equal(columns["learning_rate"], [0.1, 0.2])
     np.testing.assert_array_equal(columns["momentum"], [0.5, 0.9])
 
@@ -74,7 +79,7 @@ def test_members_at_once(arguments, expected):
 )
 def test_bad_sweep_names_member_and_field(changes, mode, message):
     with pytest.raises(UserError, match=message):
-        fields.validate(of(changes, mode), FIELDS)
+        fields.validate(of(changes, mode), Config)
 
 
 def metrics(*values):
@@ -82,7 +87,7 @@ def metrics(*values):
 
 
 def test_record_of_members_of_different_length_and_fate(caplog):
-    columns = sweep_members(of({"epochs": (1, 3, 3)}, "zip"))
+    columns = members_of(of({"epochs": (1, 3, 3)}, "zip"))
     kept = empty_record(columns)
     for epoch, values in enumerate([(1, 1, 1), (2, 2, np.nan), (3, 3, 3), (4, 4, 4)]):
         enter_epoch(kept, epoch, metrics(*values))
@@ -95,7 +100,7 @@ def test_record_of_members_of_different_length_and_fate(caplog):
 
 
 def test_record_of_a_batch_goes_into_the_whole():
-    columns = sweep_members(of({"epochs": (2, 4)}, "zip"))
+    columns = members_of(of({"epochs": (2, 4)}, "zip"))
     whole, one = empty_record(columns), empty_record(columns_of(columns, np.array([0])))
     for epoch in range(3):
         enter_epoch(one, epoch, metrics(epoch))

@@ -108,7 +108,7 @@ def test_two_processes_share_a_sweep(tmp_path, config, alone):
     left = {path.name for path in workdir.iterdir()}
     assert left == {
         ".lock",
-        *(["config.json", "provenance.json", "summary.json", "history.npz", "fig3.png", "fig3.pdf"]),
+        *(["config.json", "provenance.json", "prediction.json", "summary.json", "history.npz", "fig3.png", "fig3.pdf"]),
     }
     assert "figure:" in log(workdir, 0)
     assert "figure:" not in log(workdir, 1)

@@ -6,6 +6,8 @@ import pytest
 
 from configs import fig3
 from edgechaos.errors import UserError
+from edgechaos.runs import workdir
+from edgechaos.runs.config import from_record
 from edgechaos.runs.history import empty_record
 from edgechaos.runs.members import sweep_members
 from edgechaos.runs.run import _members_at_once
@@ -17,29 +19,33 @@ import sys
 from pathlib import Path
 import numpy as np
 from configs import fig3
-from edgechaos import loop, sweep, training
+from edgechaos.runs import members as grouping
+from edgechaos.runs.config import from_record
+from edgechaos.runs.run import run_sweep
+from edgechaos.training import members
 from tests.problems import make_dataset
 from tests.processes import ROOT
-traces, advance = [], training.advance
-training.advance = lambda *arguments: traces.append(arguments[-1].batch_size) or advance(*arguments)
+traces, advance = [], members.advance
+members.advance = lambda *arguments: traces.append(arguments[-1].batch_size) or advance(*arguments)
 sweep_of = {"batch_size": (7, 14), "learning_rate": (0.01, 0.02, 0.03), "momentum": (0.0, 0.5)}
 config = fig3.get_config("digits").to_dict()
 config.update(sweep=sweep_of, sweep_mode="product", num_seeds=2, epochs=3)
 def history(name):
     traces.clear()
     (Path(sys.argv[1]) / name).mkdir()
-    return loop.run(Path(sys.argv[1]) / name, config, make_dataset(num_neurons=13), lambda _: None)["j_squared"]
+    dataset = make_dataset(num_neurons=13)
+    return run_sweep(Path(sys.argv[1]) / name, from_record(config), dataset, lambda _: None)["j_squared"]
 vectorized = history("vectorized")
 assert vectorized.shape == (24, 4)
 assert sorted(traces) == [7, 14], traces
-sweep._MOST_VECTORIZED = 6  # 16 members per batch size in batches of 6, 5 and 5
+grouping._MOST_VECTORIZED = 6  # 16 members per batch size in groups of 6, 5 and 5
 config["sweep"] = {**sweep_of, "learning_rate": (0.01, 0.02, 0.03, 0.04), "momentum": (0.5,)}
 config["num_seeds"] = 4
 uneven = history("uneven")
 assert uneven.shape == (32, 4)
 assert sorted(traces) == [7, 14], traces
 config.update(sweep=sweep_of, num_seeds=2)
-sweep._VECTORIZED_UP_TO = 0
+grouping._VECTORIZED_UP_TO = 0
 one_by_one = history("one by one")
 assert sorted(traces) == [7, 14], traces
 np.testing.assert_allclose(one_by_one, vectorized, rtol=1e-5)
@@ -47,12 +53,12 @@ np.testing.assert_allclose(one_by_one, vectorized, rtol=1e-5)
 
 
 def members(**changes):
-    return empty_record(sweep_members({**fig3.get_config("digits").to_dict(), **changes}))
+    return empty_record(sweep_members(from_record({**fig3.get_config("digits").to_dict(), **changes})))
 
 
 def test_memory_that_is_not_there_is_said_before_anything_starts(monkeypatch):
     dataset = make_dataset(num_neurons=100)
-    monkeypatch.setattr(runs, "free_memory", lambda: 100_000)
+    monkeypatch.setattr(workdir, "free_memory", lambda: 100_000)
     with pytest.raises(UserError, match=r"N = 100 neurons and the data need 0.\d+ GiB of memory, half of what is free"):
         _members_at_once(members(), dataset, jax.devices())
 

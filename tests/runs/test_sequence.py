@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 
 from configs import fig2
+from edgechaos.runs.config import from_record
 from edgechaos.runs.members import Group, first_order, groups_of, parse_group, sequence_of, shares_of, sweep_members
 
 
 def columns_of(changes, **fields):
     config = {**fig2.get_config("digits").to_dict(), "sweep": changes, "sweep_mode": "product", **fields}
-    return sweep_members(config)
+    return sweep_members(from_record(config))
 
 
 COLUMNS = columns_of({"batch_size": (16, 8), "learning_rate": (0.1, 0.2, 0.3), "epochs": (9, 5)})

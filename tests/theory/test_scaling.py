@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +9,10 @@ from scipy.integrate import solve_ivp
 from scipy.stats import linregress
 
 import edgechaos as ec
-from configs import fig2
 from edgechaos import analysis
+from edgechaos.runs.config import TrainingConfig
 from edgechaos.theory import scaling
+from experiments.shared.sweep import growth_of
 
 
 def test_fit_slope_is_least_squares():
@@ -113,7 +116,7 @@ def test_a_clock_that_stops_never_gets_there():
 @pytest.mark.parametrize("schedule", scaling.SCHEDULES)
 def test_prediction_and_measurement_under_a_schedule(schedule):
     """dJ^2/de = f(e) (A - r J^2) step by step, against the closed form; and A measured back from it."""
-    config = fig2.get_config().to_dict() | {"schedule": schedule, "epochs": 60, "weight_decay": 2e-5}
+    config = TrainingConfig(schedule=schedule, epochs=60, weight_decay=2e-5)
     scale, num_samples = 0.00125, 60_000
     slope, rate = 10.96 * scale, 4 * num_samples * 2e-5 * scale
     j_squared, course = 0.25, [0.25]
@@ -124,15 +127,19 @@ def test_prediction_and_measurement_under_a_schedule(schedule):
         j_squared += factor * (slope - rate * j_squared) / 200
         if step % 200 == 199:
             course.append(j_squared)
-    np.testing.assert_allclose(analysis.predicted_course(config, num_samples), course, rtol=1e-4)
-    columns = {name: np.array([config[name]]) for name in ("learning_rate", "momentum", "batch_size", "schedule")}
+    np.testing.assert_allclose(growth_of(config, num_samples).trajectory(), course, rtol=1e-4)
+    columns = {
+        name: np.array([getattr(config, name)]) for name in ("learning_rate", "momentum", "batch_size", "schedule")
+    }
     columns |= {"weight_decay": np.array([0.0]), "epochs": np.array([60]), "seed": np.array([0])}
     line = 0.25 + slope * scaling.elapsed_epochs(schedule, np.arange(61.0), 60)
     others = dict.fromkeys(("j_squared", "test_loss", "test_accuracy"), line[None])
-    measured = analysis.measure({**columns, **others, "seconds": np.array([1.0])}, num_samples)
+    history = analysis.History({**columns, **others, "seconds": np.array([1.0])}, num_samples)
+    measured = analysis.measure(history)
     assert measured["slope_a"][0] == pytest.approx(slope, rel=1e-6)
     assert measured["constant_d"][0] == pytest.approx(10.96, rel=1e-6)
-    predicted = analysis.predict(config | {"weight_decay": 0.0}, num_samples, 1.0)
+    free = dataclasses.replace(config, weight_decay=0.0)
+    predicted = analysis.predict(growth_of(free, num_samples), scale, 1.0)
     if schedule == "constant":
         assert predicted["epoch_at_edge"] == pytest.approx(measured["epoch_at_edge"][0], rel=1e-3)
     else:  # half the learning rate on the mean
@@ -141,5 +148,5 @@ def test_prediction_and_measurement_under_a_schedule(schedule):
 
 
 def test_no_prediction_for_another_loss():
-    config = fig2.get_config().to_dict() | {"loss": "squared_error"}
-    assert np.isnan(analysis.predict(config, 60_000, 1.0)["slope_a"])
+    assert np.isnan(growth_of(TrainingConfig(loss="squared_error"), 60_000).slope)
+    assert growth_of(TrainingConfig(), 60_000).slope == pytest.approx(0.0137)

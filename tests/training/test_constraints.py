@@ -6,7 +6,7 @@ import pytest
 
 import edgechaos as ec
 from edgechaos import data, training
-from edgechaos.runs.fields import TRAINING_FIELDS
+from edgechaos.runs.config import TRAINING_FIELDS
 from edgechaos.training import constraints
 
 PARAMS = {"hidden": {"kernel": ec.init_kernel(jax.random.key(0), 40, j=1.3)}, "output": {"kernel": jnp.ones((40, 3))}}

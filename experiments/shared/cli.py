@@ -1,12 +1,13 @@
 """What the entry points share: flags, validation, the work directory, and errors without a traceback."""
 
 import contextlib
+import importlib
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import jax
 import numpy as np
@@ -17,15 +18,16 @@ from ml_collections import config_flags
 from edgechaos import analysis, files, runs
 from edgechaos.errors import UserError
 from edgechaos.runs import fields, processes
+from edgechaos.runs.config import RunConfig, TrainingConfig, as_record
 from edgechaos.runs.run import chosen_devices
 
-Experiment = Callable[[dict[str, Any], Path], None]
+Config = TypeVar("Config", bound=RunConfig)
 
 
 def run(
     name: str,
-    experiment: Experiment,
-    known: Mapping[str, fields.Field],
+    experiment: Callable[[Config, Path], None],
+    kind: type[Config],
     arrays: Mapping[str, str],
     is_sweep: bool = False,
     grows: bool = False,
@@ -35,15 +37,17 @@ def run(
     Args:
       name: of the figure; the default config is configs/NAME.py, the default work directory runs/NAME-VARIANT.
       experiment: does the work.
-      known: fields of its config.
+      kind: of its config, a dataclass of declared fields.
       arrays: name -> shape and meaning, of what it writes.
       is_sweep: whether several processes may share it, each with some of its members; then it grows, too.
       grows: whether the same command with more seeds, or more values in its sweep, extends what is there.
     """
+    known = fields.fields_of(kind)
+    variants = list(importlib.import_module(f"configs.{name}").VARIANTS)
     config_flag = config_flags.DEFINE_config_file(
         "config",
         f"configs/{name}.py",
-        f"config file, with :VARIANT (paper, scaled, quick, digits); --config.FIELD=VALUE changes a field:\n"
+        f"config file, with :VARIANT ({', '.join(variants)}); --config.FIELD=VALUE changes a field:\n"
         f"{fields.describe(known)}",
     )
     workdir_flag = flags.DEFINE_string("workdir", None, f"work directory (default: runs/{name}-VARIANT)")
@@ -61,11 +65,11 @@ def run(
     def main(arguments: list[str]) -> None:
         if len(arguments) > 1:
             fail(f"unexpected argument '{arguments[1]}'; flags begin with --")
-        variant = _config_flag_text(name).partition(":")[2] or "paper"
+        variant = _config_flag_text(name).partition(":")[2] or variants[0]
         if workdir_flag.value == "":
             fail("workdir = '': must name a directory")
         try:
-            config = fields.validate(config_flag.value.to_dict(), known)
+            config = fields.validate(config_flag.value.to_dict(), kind)
             absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax logs what it then raises
             if is_sweep:
                 _connect()
@@ -86,11 +90,11 @@ def run(
 
 
 @contextlib.contextmanager
-def _opened(name: str, workdir: str, config: dict[str, Any], arrays: Mapping[str, str], grows: bool) -> Iterator[Path]:
+def _opened(name: str, workdir: str, config: RunConfig, arrays: Mapping[str, str], grows: bool) -> Iterator[Path]:
     """The work directory with this process noted in it, once the devices that the config asks for are there."""
-    if "devices" in config:
+    if isinstance(config, TrainingConfig):
         chosen_devices(config)
-    with processes.work_directory(workdir, config, grows) as directory:
+    with processes.work_directory(workdir, as_record(config), grows) as directory:
         if processes.is_first():
             runs.record_provenance(directory, f"experiments.{name}", sys.argv[1:], arrays)
         yield directory
@@ -115,7 +119,7 @@ def _connect() -> None:
     """Connects with the other processes, if asked for.
 
     Raises:
-      UserError: see `distributed.connect`; or the flags contradict each other.
+      UserError: see `processes.connect`; or the flags contradict each other.
     """
     where = [flags.FLAGS[name].value for name in ("coordinator", "num_processes", "process_index")]
     if flags.FLAGS["distributed"].value:
@@ -124,18 +128,18 @@ def _connect() -> None:
         raise UserError("coordinator, num_processes, process_index: are of use with --distributed only")
 
 
-def seeds(config: Mapping[str, Any]) -> str:
+def seeds(config: RunConfig) -> str:
     """How many, in words."""
-    return f"{config['num_seeds']} seed{'s' if config['num_seeds'] > 1 else ''}"
+    return f"{config.num_seeds} seed{'s' if config.num_seeds > 1 else ''}"
 
 
-def other(config: Mapping[str, Any]) -> str:
+def other(config: TrainingConfig) -> str:
     """What of a training is not the paper's: schedule and loss, in words for a title."""
-    schedule = "" if config["schedule"] == "constant" else f", {config['schedule']} schedule"
-    return schedule + ("" if config["loss"] == "cross_entropy" else f", {config['loss'].replace('_', ' ')}")
+    schedule = "" if config.schedule == "constant" else f", {config.schedule} schedule"
+    return schedule + ("" if config.loss == "cross_entropy" else f", {config.loss.replace('_', ' ')}")
 
 
-def report(
+def write_summary(
     figure: Path,
     title: str,
     predicted: Mapping[str, float],

@@ -1,0 +1,164 @@
+"""The fields that the configs of all training runs share, and what follows from their roles."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from edgechaos import training
+from edgechaos.data.sources import DATASETS
+from edgechaos.runs.fields import Field, axes_of, declared, epochs_tuple, fields_of, folder, integer, one_of, real
+from edgechaos.theory import paper
+from edgechaos.theory.activations import ACTIVATIONS
+from edgechaos.theory.scaling import SCHEDULES
+from edgechaos.training.optim import MODES, OPTIMIZERS
+
+SWEEP_MODES = ("product", "zip")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What every experiment has."""
+
+    seed: int = declared(integer(0, "of the first member; the others count up from it", 0))
+    num_seeds: int = declared(integer(1, "members that differ in nothing but the seed", 1))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ResumableConfig(RunConfig):
+    """What every experiment has whose state is saved as it goes."""
+
+    checkpoint_seconds: float = declared(
+        real(lambda value: value >= 0, ">= 0 (seconds)", "longest time between checkpoints", 30.0, "incidental")
+    )
+
+
+def _later(field: Field) -> Field:
+    """A field that recorded configs may be older than."""
+    return dataclasses.replace(field, later=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig(ResumableConfig):
+    """A training run, or a sweep of them; the defaults are the paper's run of Fig. 2."""
+
+    dataset: str = declared(
+        Field(
+            str,
+            lambda value: value in DATASETS or value.endswith(".npz"),
+            f"one of {', '.join(DATASETS)}, or a file that ends in .npz",
+            "data set; a file must hold x_train, y_train, x_test and y_test",
+            DATASETS,
+            "fashion_mnist",
+        )
+    )
+    data_dir: str = declared(folder("a folder, '' for the user's cache", "where data are cached and looked for", ""))
+    learning_rate: float = declared(real(lambda value: value > 0, "> 0", "eta of Eq. 6", paper.LEARNING_RATE, "traced"))
+    momentum: float = declared(
+        real(lambda value: 0 <= value < 1, "in [0, 1)", "alpha of Eq. 6", paper.MOMENTUM, "traced")
+    )
+    weight_decay: float = declared(
+        real(lambda value: value >= 0, ">= 0", "lambda of Eq. 6: the gradient gets 2 lambda w", 0.0, "traced")
+    )
+    batch_size: int = declared(integer(1, "B, samples per step, at most the training set", paper.BATCH_SIZE, "static"))
+    init_j0: float = declared(
+        real(lambda value: True, "a finite number", "J0 of the initial hidden kernel", 0.0, "static")
+    )
+    init_j: float = declared(real(lambda value: value >= 0, ">= 0", "J of the initial hidden kernel", 0.5, "static"))
+    optimizer: str = declared(_later(one_of(OPTIMIZERS, "Eq. 6, or Adam, which takes no momentum", "sgd", "static")))
+    constraint: str = declared(
+        _later(one_of(tuple(training.CONSTRAINTS), "what else acts on the kernels after each step", "none", "static"))
+    )
+    schedule: str = declared(
+        _later(
+            one_of(
+                SCHEDULES,
+                "what the learning rate does over a run's own length: stay, or fall to 0",
+                "constant",
+                "static",
+            )
+        )
+    )
+    loss: str = declared(
+        _later(
+            one_of(
+                tuple(training.LOSSES),
+                "of the logits; squared_error is against one-hot labels, mean over the classes",
+                "cross_entropy",
+                "static",
+            )
+        )
+    )
+    weight_decay_mode: str = declared(
+        one_of(MODES, "whether the decay passes through the momentum", "coupled", "shared")
+    )
+    activation: str = declared(one_of(tuple(ACTIVATIONS), "of the hidden layer", "tanh", "shared"))
+    epochs: int = declared(integer(1, "passes over the training set", 501))
+    constant_d: float = declared(
+        real(
+            lambda value: value >= 0,
+            ">= 0, 0 for unknown",
+            "D of Eq. 5 behind the printed prediction",
+            paper.CONSTANT_D,
+        )
+    )
+    sweep: dict[str, tuple] = declared(
+        Field(
+            dict, lambda value: True, "fields with tuples of values", "what members differ in, beside the seed", (), {}
+        )
+    )
+    sweep_mode: str = declared(
+        one_of(SWEEP_MODES, "whether a sweep spans all combinations, or pairs its tuples", "product")
+    )
+    keep_kernels_at: tuple[int, ...] = declared(
+        epochs_tuple(
+            "after which hidden kernels are kept, beside the one nearest to J = 1; () keeps none", (1, 10, 200)
+        )
+    )
+    devices: int = declared(
+        integer(0, "how many devices a process spreads members over, 0 for all there are", 0, "incidental")
+    )
+
+
+TRAINING_FIELDS = fields_of(TrainingConfig)
+TRACED, STATIC, SHARED = (
+    tuple(name for name, field in TRAINING_FIELDS.items() if field.role == role)
+    for role in ("traced", "static", "shared")
+)
+AXES = axes_of(TRAINING_FIELDS)
+MEMBER_FIELDS = (*AXES, "seed", "num_seeds", "sweep", "sweep_mode")  # what tells the members
+# what a config or a history meant before it had these fields
+FORMER = {name: field.default for name, field in TRAINING_FIELDS.items() if field.later}
+# with other values of these a run may be resumed; the last three belong to single experiments
+INCIDENTAL = (
+    *(name for name, field in TRAINING_FIELDS.items() if field.role == "incidental"),
+    *("memory_gib", "fig2_workdir", "trials"),
+)
+
+
+def from_record(recorded: Mapping[str, Any]) -> TrainingConfig:
+    """A config from what a work directory keeps of one; fields that it is older than have their defaults."""
+    known = {name: value for name, value in recorded.items() if name in TRAINING_FIELDS}
+    return TrainingConfig(**known)
+
+
+def as_record(config: Any) -> dict[str, Any]:
+    """A config as a work directory keeps it."""
+    return dataclasses.asdict(config)
+
+
+def spec_of(config: TrainingConfig, num_classes: int, **changes: Any) -> training.Spec:
+    """What the program of a config's run is compiled for.
+
+    Args:
+      config: of the run.
+      num_classes: of its data set.
+      **changes: static values of a member that differ from the config's own.
+    """
+    values = {name: getattr(config, name) for name in (*STATIC, *SHARED)}
+    return training.Spec(num_classes, **{**values, **changes})
+
+
+def hyperparameters_of(config: TrainingConfig, **changes: float) -> training.Hyperparameters:
+    """The traced numbers of a config's run, which spans its epochs."""
+    values = {name: getattr(config, name) for name in TRACED}
+    return training.Hyperparameters(**{**values, **changes}, num_epochs=float(config.epochs))
