@@ -92,8 +92,9 @@ def draw(figure: Figure, config: Config, history: History, background: dict[str,
     for axes, quantity, letter in ((losses, "loss", "b"), (accuracies, "accuracy", "c")):
         plotting.trajectory(axes, history[f"train_{quantity}"], plotting.TRAIN, "train")
         plotting.trajectory(axes, history[f"test_{quantity}"], plotting.TEST, "test")
-        if quantity == "loss" and config.loss == "cross_entropy":
-            plotting.trajectory(axes, history["calibrated_test_loss"], plotting.MARK, "test, calibrated")
+        calibrated = history["calibrated_test_loss"]
+        if quantity == "loss" and config.loss == "cross_entropy" and np.isfinite(calibrated).any():
+            plotting.trajectory(axes, calibrated, plotting.MARK, "test, calibrated")
         plotting.mark_epochs(axes, marks)
         axes.set(title=f"({letter}) {quantity}", ylabel=quantity)
         axes.legend()
