@@ -6,6 +6,7 @@ Lai); everything exported here is a pure function that works under jit and vmap 
 """
 
 from edgechaos._version import __version__
+from edgechaos.depth import DepthLaw
 from edgechaos.dynamics import (
     Lyapunov,
     Verdict,
@@ -18,6 +19,7 @@ from edgechaos.dynamics import (
 from edgechaos.guideline import Recommendation, recommend
 from edgechaos.held import HeldDecay, check_hold, held_weight_decay
 from edgechaos.hold import HoldState, hold_at_edge
+from edgechaos.jacobians import JacobianProfile, jacobian_profile
 from edgechaos.meanfield import FixedPoint, chi, edge_of_chaos, fixed_point, predicted_exponent
 from edgechaos.monitor import monitor, monitored
 from edgechaos.network import Classifier, hidden_map, init_kernel
@@ -40,14 +42,17 @@ from edgechaos.scaling import (
     scaling_verdict,
     weight_decay_at_edge,
 )
+from edgechaos.taps import Taps, tap
 from edgechaos.training import Hyperparameters, Spec, make_train
 
 __all__ = [
     "Classifier",
+    "DepthLaw",
     "FixedPoint",
     "HeldDecay",
     "HoldState",
     "Hyperparameters",
+    "JacobianProfile",
     "LinearFit",
     "Lyapunov",
     "OrderParameters",
@@ -56,6 +61,7 @@ __all__ = [
     "ScalingVerdict",
     "Setting",
     "Spec",
+    "Taps",
     "Verdict",
     "__version__",
     "adam",
@@ -73,6 +79,7 @@ __all__ = [
     "init_kernel",
     "j_squared_after",
     "jacobian_norm",
+    "jacobian_profile",
     "lyapunov_exponent",
     "lyapunov_spectrum",
     "make_train",
@@ -91,6 +98,7 @@ __all__ = [
     "scale_factor",
     "scaling_verdict",
     "sgd",
+    "tap",
     "twin_trajectories",
     "weight_decay_at_edge",
 ]
