@@ -38,7 +38,7 @@ class _Recorder:
         self.seen[name] = self.seen.get(name, 0) + 1
         shown = name if self.seen[name] == 1 else f"{name}#{self.seen[name]}"
         if not self.tensors:
-            if name != self.taps.start and not matches(name, (self.taps.start,)):
+            if not matches(name, (self.taps.start,)):
                 return value
             value = value if self.nudge is None else value + self.nudge
         elif not (matches(name, self.taps.stream) or matches(name, self.taps.branches)):
@@ -82,29 +82,33 @@ class Taps:
         """What is tapped, without computing anything.
 
         Raises:
-          ValueError: a pattern fits no tensor, or a tensor inside a scan, which has no value outside of it.
+          ValueError: a pattern fits no tensor, or the input is not real numbers and is to be varied.
         """
         found: list[_Recorder] = []
 
         def shapes(x: jax.Array) -> Any:
             found.append(self._record(x, None))
-            return found[-1].tensors[:1]
+            return found[-1].tensors
 
-        first = jax.eval_shape(shapes, x)
+        if self.start == _INPUT and not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(f"x = array of {x.dtype}: must be real numbers, or `start` behind the layer that takes it")
+        tensors = jax.eval_shape(shapes, x)
         (recorder,) = found
         for pattern in (self.start, *self.stream, *self.branches):
             if not any(matches(name, (pattern,)) for name in recorder.seen):
                 raise ValueError(f"'{pattern}' fits nothing in the model; there are {', '.join(recorder.seen)}")
         if len(recorder.tensors) < 2:
             raise ValueError(f"nothing that is tapped comes after '{self.start}'")
-        return Points(recorder.names, recorder.stream, first[0].shape, first[0].dtype)
+        return Points(recorder.names, recorder.stream, tensors[0].shape, tensors[0].dtype)
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a path fits one of the patterns, part by part between slashes."""
+    """Whether a path fits one of the patterns, part by part between slashes; ":in" must stand in both or in neither."""
     parts = name.split("/")
     return any(
-        len(parts) == len(pattern.split("/")) and all(map(fnmatch.fnmatchcase, parts, pattern.split("/")))
+        len(parts) == len(pattern.split("/"))
+        and name.endswith(_ENTRY) == pattern.endswith(_ENTRY)
+        and all(map(fnmatch.fnmatchcase, parts, pattern.split("/")))
         for pattern in patterns
     )
 
@@ -193,7 +197,7 @@ def _run_nnx(model: Any, options: dict[str, Any], x: jax.Array, recorder: _Recor
     """Runs a copy of an nnx module, so that what a call changes in it does not reach the user's."""
     from flax import nnx
 
-    copy = nnx.merge(*nnx.split(model))
+    copy = nnx.merge(*nnx.split(model), copy=True)
     names = {id(module): "/".join(map(str, path)) or _WHOLE for path, module in nnx.iter_modules(copy)}
     kinds = {type(module) for _, module in nnx.iter_modules(copy) if callable(module)}
     with _shown_calls(kinds, names, recorder):

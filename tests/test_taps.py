@@ -128,8 +128,8 @@ def test_perceptron_of_nnx():
 
 
 class Doubled(nnx.Linear):
-    def __call__(self, inputs):
-        return 2 * super().__call__(inputs)
+    def __call__(self, inputs, out_sharding=None):
+        return 2 * super().__call__(inputs, out_sharding)
 
 
 def test_inherited_calls_are_shown_once():
@@ -174,6 +174,8 @@ def test_patterns_stay_between_slashes():
     assert matches("block_1", ("block_*",))
     assert not matches("block_1/attention", ("block_*",))
     assert matches("block_1/attention", ("none", "block_[01]/att*"))
+    assert not matches("block_1:in", ("block_*",))
+    assert matches("block_1:in", ("block_*:in",))
 
 
 class Scanned(linen.Module):
@@ -223,7 +225,7 @@ X = jnp.ones((2, 4))
         ),
         (
             lambda: ec.jacobian_profile(ec.tap([double], "*double"), X.astype(int), KEY),
-            "'input' must give an array of real numbers",
+            "x = array of int32: must be real numbers, or `start` behind",
         ),
         (lambda: ec.jacobian_profile(ec.tap([lambda h: h - h.mean(0)], "0*"), X, KEY), "mixes samples"),
         (lambda: ec.jacobian_profile(ec.tap([jnp.log], "0*"), 0 * X, KEY), "not finite"),
