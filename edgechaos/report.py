@@ -15,7 +15,7 @@ from edgechaos.activations import Activation, activation_function
 from edgechaos.kernels import path_name
 from edgechaos.meanfield import LARGEST_J, chi, edge_of_chaos
 from edgechaos.order import order_parameter_errors
-from edgechaos.weights import read_weights
+from edgechaos.weights import Unread, read_weights
 
 _STANDARD_ERRORS = 2  # half width of the edge's band
 _SATURATED = 0.1  # share of the largest slope below which a unit is called saturated
@@ -128,8 +128,8 @@ def phase_report(
     layer of a deep network without biases: chi_1 with sigma_w^2 = n_in var(W) at that network's own fixed point.
 
     Args:
-      params: a pytree of arrays (flax linen, nested dicts, NumPy), a flax nnx module or state, or a file: .npz or
-        .safetensors.
+      params: a pytree of arrays (flax linen, nested dicts, NumPy), a flax nnx module or state, or a file: .npz,
+        .safetensors (one, or the index of several), flax's .msgpack, or a folder of Orbax.
       activation: that follows the kernels: "tanh", "erf", "relu" or a function.
       inputs: path of a kernel -> [samples, n_in], for the share of saturated units.
       layout: "in_out" (flax, Keras, NumPy) or "out_in" (PyTorch's nn.Linear and nn.Conv2d).
@@ -151,7 +151,7 @@ def phase_report(
     rows = [_describe(path, leaf, layout) for path, leaf in arrays]
     if not rows:
         raise ValueError("params: there is no array in it")
-    matrices = {path: _matrix(leaf, layout) for path, leaf in arrays if path in given}
+    matrices = {path: _matrix(leaf, layout) for path, leaf in arrays if path in given and not isinstance(leaf, Unread)}
     _check_inputs(given, matrices, [row.path for row in rows])
     judged = [row for row in rows if not row.reason]
     if judged:
@@ -169,7 +169,7 @@ def phase_report(
     )
 
 
-def _arrays(params: Any) -> list[tuple[str, np.ndarray]]:
+def _arrays(params: Any) -> list[tuple[str, np.ndarray | Unread]]:
     """The arrays with their paths, on the host."""
     if isinstance(params, str | Path):
         params = read_weights(Path(params))
@@ -177,7 +177,7 @@ def _arrays(params: Any) -> list[tuple[str, np.ndarray]]:
     if nnx is not None and isinstance(params, nnx.Module | nnx.State):
         params = nnx.to_pure_dict(params if isinstance(params, nnx.State) else nnx.state(params, nnx.Param))
     leaves, _ = jax.tree_util.tree_flatten_with_path(params)
-    return [(path_name(path), np.asarray(leaf)) for path, leaf in leaves]
+    return [(path_name(path), leaf if isinstance(leaf, Unread) else np.asarray(leaf)) for path, leaf in leaves]
 
 
 def _matrix(leaf: np.ndarray, layout: str) -> Float[np.ndarray, "n_in n_out"]:
@@ -187,8 +187,10 @@ def _matrix(leaf: np.ndarray, layout: str) -> Float[np.ndarray, "n_in n_out"]:
     return leaf.reshape(-1, leaf.shape[-1]).astype(np.float32)
 
 
-def _describe(path: str, leaf: np.ndarray, layout: str) -> Row:
+def _describe(path: str, leaf: np.ndarray | Unread, layout: str) -> Row:
     """A row without judgement; `reason` says why there will be none."""
+    if isinstance(leaf, Unread):
+        return Row(path, leaf.shape, "other", reason=leaf.reason)
     kinds = {2: "square" if leaf.shape[:1] == leaf.shape[1:] else "rectangular", 3: "convolution", 4: "convolution"}
     row = Row(path, leaf.shape, kinds.get(leaf.ndim, "convolution" if leaf.ndim > 4 else "other"))
     if not (np.issubdtype(leaf.dtype, np.floating) or leaf.dtype == jnp.bfloat16):
