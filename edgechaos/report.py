@@ -18,6 +18,7 @@ from edgechaos.order import order_parameter_errors
 from edgechaos.weights import Unread, read_weights
 
 _STANDARD_ERRORS = 2  # half width of the edge's band
+_PIECE = 2**20  # entries of an array in float64 at once
 _SATURATED = 0.1  # share of the largest slope below which a unit is called saturated
 _SLOPE_AT_0 = {"tanh": 1.0, "erf": 2 / np.pi**0.5}
 _LAYOUTS = ("in_out", "out_in")
@@ -187,6 +188,16 @@ def _matrix(leaf: np.ndarray, layout: str) -> Float[np.ndarray, "n_in n_out"]:
     return leaf.reshape(-1, leaf.shape[-1]).astype(np.float32)
 
 
+def _moments(leaf: np.ndarray) -> tuple[float, float]:
+    """Mean and variance over all entries, piece by piece, so that a mapped array is never in memory as a whole."""
+    flat = leaf.reshape(-1)
+    pieces = [flat[first : first + _PIECE] for first in range(0, flat.size, _PIECE)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = sum(float(piece.astype(np.float64).sum()) for piece in pieces) / flat.size
+        variance = sum(float(((piece.astype(np.float64) - mean) ** 2).sum()) for piece in pieces) / flat.size
+    return mean, variance
+
+
 def _describe(path: str, leaf: np.ndarray | Unread, layout: str) -> Row:
     """A row without judgement; `reason` says why there will be none."""
     if isinstance(leaf, Unread):
@@ -199,9 +210,9 @@ def _describe(path: str, leaf: np.ndarray | Unread, layout: str) -> Row:
         return dataclasses.replace(row, reason="empty")
     if leaf.ndim < 2:
         return dataclasses.replace(row, reason="bias or scale" if leaf.ndim else "a single number")
-    kernel = _matrix(leaf, layout)
-    n_in, n_out = kernel.shape
-    j0, j_squared = n_in * float(kernel.mean()), n_in * float(kernel.var())
+    n_out = leaf.shape[0 if layout == "out_in" else -1]
+    n_in = leaf.size // n_out
+    j0, j_squared = (n_in * moment for moment in _moments(leaf))
     if not np.isfinite(j_squared):
         return dataclasses.replace(row, reason="NaN or infinite entries")
     errors = order_parameter_errors(j_squared, n_in, n_out)
