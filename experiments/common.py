@@ -28,6 +28,7 @@ def run(
     arrays: Mapping[str, str],
     is_sweep: bool = False,
     grows: bool = False,
+    default: str = "paper",
 ) -> None:
     """Parses the command line and calls `experiment(config, directory)` on a validated config.
 
@@ -38,6 +39,7 @@ def run(
       arrays: name -> shape and meaning, of what it writes.
       is_sweep: whether several processes may share it, each with some of its members; then it grows, too.
       grows: whether the same command with more seeds, or more values in its sweep, extends what is there.
+      default: variant that the config file takes where none is named.
     """
     config_flag = config_flags.DEFINE_config_file(
         "config",
@@ -60,7 +62,7 @@ def run(
     def main(arguments: list[str]) -> None:
         if len(arguments) > 1:
             fail(f"unexpected argument '{arguments[1]}'; flags begin with --")
-        variant = _config_flag_text(name).partition(":")[2] or "paper"
+        variant = _config_flag_text(name).partition(":")[2] or default
         if workdir_flag.value == "":
             fail("workdir = '': must name a directory")
         try:

@@ -14,6 +14,7 @@ import pytest
 import edgechaos as ec
 from edgechaos.errors import UserError
 from edgechaos.weights import Unread, read_weights
+from tests.processes import ROOT
 
 TREE = {"hidden": {"kernel": np.arange(6.0, dtype=np.float32).reshape(2, 3), "bias": np.ones(3, np.float32)}}
 
@@ -269,7 +270,11 @@ def test_peak_of_a_whole_process(tmp_path):
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
     )
     peaks = [
-        int(subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True).stdout)
+        int(
+            subprocess.run(
+                [sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True, check=True
+            ).stdout
+        )
         for path in (small, large)
     ]
     assert peaks[1] - peaks[0] < 1.3 * 64 * size
