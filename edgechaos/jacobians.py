@@ -133,7 +133,7 @@ def jacobian_profile(
       x: [samples, ...], real numbers (whole numbers too for a tap that starts behind an embedding).
       key: of the probes.
       num_probes: >= 1 for each sample.
-      names: of the blocks; default: their own names.
+      names: of the blocks; default: their own names. A tap's are the paths of the modules.
 
     Raises:
       ValueError: no blocks, a block that mixes samples or changes their number, numbers that are not real or not
@@ -149,6 +149,8 @@ def jacobian_profile(
     checks.require_at_least("num_probes", num_probes, 1)
     x = jnp.asarray(x)
     if isinstance(blocks, Taps):
+        if names is not None:
+            raise ValueError("names: a tap has names of its own, the paths of the modules")
         _check_samples(x)
         try:
             labels, rows, stream = through_model(blocks, x, key, num_probes)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from edgechaos import checks
 from edgechaos.activations import Activation, activation_function
 from edgechaos.kernels import path_name
 from edgechaos.meanfield import LARGEST_J, chi, edge_of_chaos
@@ -64,10 +65,12 @@ class PhaseReport:
     Attributes:
       rows: in the order of the parameters.
       activation: that Eq. 3 was taken for.
+      phi: the same, where it is a function and not a name.
     """
 
     rows: tuple[Row, ...]
     activation: str
+    phi: Callable[[jax.Array], jax.Array] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         """The table."""
@@ -87,7 +90,7 @@ class PhaseReport:
         return {"activation": self.activation, "rows": rows}
 
     def plot(self, axes: Any) -> None:
-        """Puts the judged layers on the (J0/J, 1/J) diagram with the edge of Eq. 3, for an activation known by name.
+        """Puts the judged layers on the (J0/J, 1/J) diagram with the edge of Eq. 3.
 
         Args:
           axes: of matplotlib.
@@ -98,7 +101,7 @@ class PhaseReport:
         j0 = np.array([row.j0 for row in judged])
         j_squared = np.array([row.j_squared for row in judged])
         ratio = np.linspace(-1, max(2.0, float((j0 / np.sqrt(j_squared)).max(initial=0)) + 0.2), 61, dtype=np.float32)
-        phase_plots.edge(axes, ratio, np.asarray(edge_of_chaos(ratio, self.activation)))
+        phase_plots.edge(axes, ratio, np.asarray(edge_of_chaos(ratio, self.phi or self.activation)))
         phase_plots.layers(axes, j0, j_squared, [row.path for row in judged])
 
 
@@ -152,7 +155,8 @@ def phase_report(
     rows = [_describe(path, leaf, layout) for path, leaf in arrays]
     if not rows:
         raise ValueError("params: there is no array in it")
-    matrices = {path: _matrix(leaf, layout) for path, leaf in arrays if path in given and not isinstance(leaf, Unread)}
+    kernels = {path: leaf for path, leaf in arrays if path in given and not isinstance(leaf, Unread) and leaf.ndim > 1}
+    matrices = {path: _matrix(leaf, layout) for path, leaf in kernels.items()}
     _check_inputs(given, matrices, [row.path for row in rows])
     judged = [row for row in rows if not row.reason]
     if judged:
@@ -165,9 +169,9 @@ def phase_report(
         else row
         for row in rows
     ]
-    return PhaseReport(
-        tuple(rows), activation if isinstance(activation, str) else getattr(activation, "__name__", "phi")
-    )
+    if isinstance(activation, str):
+        return PhaseReport(tuple(rows), activation)
+    return PhaseReport(tuple(rows), getattr(activation, "__name__", "phi"), activation)
 
 
 def _arrays(params: Any) -> list[tuple[str, np.ndarray | Unread]]:
@@ -258,10 +262,12 @@ def _check_inputs(given: Mapping[str, Any], matrices: Mapping[str, np.ndarray], 
     """Raises a ValueError for inputs of a path that does not exist, or of another width."""
     for path, values in given.items():
         if path not in matrices:
-            raise ValueError(f"inputs: there is no '{path}'; there are {', '.join(paths)}")
+            wrong = f"'{path}' is no kernel" if path in paths else f"there is no '{path}'; there are {', '.join(paths)}"
+            raise ValueError(f"inputs: {wrong}")
         expected = matrices[path].shape[0]
         if np.ndim(values) != 2 or np.shape(values)[1] != expected:
             raise ValueError(f"inputs['{path}']: must be [samples, {expected}], not {np.shape(values)}")
+        checks.require_finite(f"inputs['{path}']", values)
 
 
 def _saturated(phi: Any, inputs: Float[np.ndarray, "samples n_in"], kernel: Float[np.ndarray, "n_in n_out"]) -> float:

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import tqdm
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from edgechaos import config as config_fields
 from edgechaos import data, files, plotting
@@ -122,10 +123,12 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
                 label = f"block {block + 1}"
                 plotting.course(axes, arrays[name][column, :, :, block], plotting.color_of(block), label)
             plotting.edge_line(axes, 1.0, "$\\chi = 1$")
-            axes.set(title=f"{kind}: by the {text}", yscale="log")
+            axes.set(title=f"{kind}: {text}", yscale="log")
+            axes.yaxis.set_major_formatter(ScalarFormatter())
+            axes.yaxis.set_minor_formatter(ScalarFormatter())
     for axes in panels[:, 0]:
         axes.set_ylabel("$\\chi$ of a block")
-    panels[0, 0].legend()
+    panels[1, 0].legend(loc="lower left", ncols=2)  # the weights of tanh stay near 1, above
 
 
 if __name__ == "__main__":

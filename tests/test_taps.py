@@ -228,6 +228,7 @@ X = jnp.ones((2, 4))
             "x = array of int32: must be real numbers, or `start` behind",
         ),
         (lambda: ec.jacobian_profile(ec.tap([lambda h: h - h.mean(0)], "0*"), X, KEY), "mixes samples"),
+        (lambda: ec.jacobian_profile(ec.tap([double], "0*"), X, KEY, names=["a"]), "a tap has names of its own"),
         (lambda: ec.jacobian_profile(ec.tap([jnp.log], "0*"), 0 * X, KEY), "not finite"),
         (_scanned, "a scan"),
         (_normalised, "'norm' mixes samples"),
