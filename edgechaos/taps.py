@@ -128,7 +128,8 @@ def tap(
     stays between two slashes. A module that is called again has "#2" behind its name.
 
     Args:
-      model: a flax linen module, a flax nnx module, a list of callables, or an object with a list named `layers`.
+      model: a flax linen module, a flax nnx module, a list of callables, or an object with a list named `layers`
+        (equinox.nn.Sequential); a layer that takes one sample, as those of equinox, is to be wrapped in jax.vmap.
       stream: patterns of the tensors on the stream, "block_*".
       branches: patterns of the ends of residual branches, "block_*/attention"; their chi is their share of the stream
         before them.

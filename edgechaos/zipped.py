@@ -6,19 +6,28 @@ from typing import Any
 
 import numpy as np
 
+from edgechaos.errors import UserError
 from edgechaos.safetensors import Unread
+
+_LARGE, _RATIO = 2**28, 200  # bytes of all arrays, and over the file's, beyond which a file is taken for a trap
 
 
 def read_zipped(path: Path) -> dict[str, Any]:
     """Name -> array, or why it is not read.
 
     Raises:
+      UserError: its arrays are many times as large as the file.
       Exception: whatever the parsers of zip and .npy raise for a damaged file.
     """
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if len(set(names)) < len(names):
             raise ValueError("it has a name twice")
+        size = sum(member.file_size for member in archive.infolist())
+        if size > max(_LARGE, _RATIO * path.stat().st_size):
+            raise UserError(
+                f"'{path}' would fill {size / 2**30:.1f} GiB, more than {_RATIO} times its size; not unpacked"
+            )
         return {name.removesuffix(".npy"): _read(archive, name) for name in names}
 
 

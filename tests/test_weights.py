@@ -196,6 +196,12 @@ def test_npz_with_objects_and_other_members(tmp_path):
     assert read["objects"] == Unread((1,), "pickled Python objects, which are never loaded")
 
 
+def test_npz_that_would_fill_the_memory_is_refused(tmp_path):
+    np.savez_compressed(tmp_path / "w.npz", a=np.zeros(2**29, np.uint8))
+    with pytest.raises(UserError, match=r"would fill 0\.5 GiB, more than 200 times its size; not unpacked"):
+        read_weights(tmp_path / "w.npz")
+
+
 def test_damaged_npz_is_told_whatever_is_damaged(tmp_path):
     """Single bits of the headers: never another exception, never another content, never the advice to remove it."""
     path = tmp_path / "w.npz"
