@@ -6,9 +6,12 @@ Lai); everything exported here is a pure function that works under jit and vmap 
 """
 
 from edgechaos._version import __version__
+from edgechaos.diagnosis.depth import DepthLaw
 from edgechaos.diagnosis.guideline import Recommendation, recommend
+from edgechaos.diagnosis.jacobians import JacobianProfile, jacobian_profile
 from edgechaos.diagnosis.monitoring import monitor, monitored
 from edgechaos.diagnosis.report import PhaseReport, phase_report
+from edgechaos.diagnosis.taps import Taps, tap
 from edgechaos.dynamics.diagram import phase_diagram
 from edgechaos.dynamics.lyapunov import (
     Lyapunov,
@@ -42,10 +45,12 @@ from edgechaos.training.order import OrderParameters, order_parameter_errors, or
 
 __all__ = [
     "Classifier",
+    "DepthLaw",
     "FixedPoint",
     "HeldDecay",
     "HoldState",
     "Hyperparameters",
+    "JacobianProfile",
     "LinearFit",
     "Lyapunov",
     "OrderParameters",
@@ -54,6 +59,7 @@ __all__ = [
     "ScalingVerdict",
     "Setting",
     "Spec",
+    "Taps",
     "Verdict",
     "__version__",
     "adam",
@@ -71,6 +77,7 @@ __all__ = [
     "init_kernel",
     "j_squared_after",
     "jacobian_norm",
+    "jacobian_profile",
     "lyapunov_exponent",
     "lyapunov_spectrum",
     "make_train",
@@ -89,6 +96,7 @@ __all__ = [
     "scale_factor",
     "scaling_verdict",
     "sgd",
+    "tap",
     "twin_trajectories",
     "weight_decay_at_edge",
 ]

@@ -18,7 +18,9 @@ from edgechaos.files import atomic_write
 from edgechaos.theory.activations import ACTIVATIONS
 from experiments.shared import cli
 
-_PARAMS = flags.DEFINE_string("params", None, "weights: an .npz or a .safetensors file", required=True)
+_PARAMS = flags.DEFINE_string(
+    "params", None, "weights: .npz, .safetensors, its index, .msgpack or a folder of Orbax", required=True
+)
 _ACTIVATION = flags.DEFINE_enum("activation", "tanh", list(ACTIVATIONS), "what follows the kernels")
 _LAYOUT = flags.DEFINE_enum("layout", "in_out", ["in_out", "out_in"], "axes of a kernel; PyTorch has out_in")
 _JSON = flags.DEFINE_string("json", None, "file to write the report to")

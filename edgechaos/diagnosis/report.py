@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from edgechaos.diagnosis.weights import read_weights
+from edgechaos import errors
+from edgechaos.diagnosis.weights import Unread, read_weights
 from edgechaos.theory.activations import Activation, activation_function
 from edgechaos.theory.meanfield import LARGEST_J, chi, edge_of_chaos
 from edgechaos.training.kernels import path_name
 from edgechaos.training.order import order_parameter_errors
 
 _STANDARD_ERRORS = 2  # half width of the edge's band
+_PIECE = 2**20  # entries of an array in float64 at once
 _SATURATED = 0.1  # share of the largest slope below which a unit is called saturated
 _SLOPE_AT_0 = {"tanh": 1.0, "erf": 2 / np.pi**0.5}
 _LAYOUTS = ("in_out", "out_in")
@@ -63,10 +65,12 @@ class PhaseReport:
     Attributes:
       rows: in the order of the parameters.
       activation: that Eq. 3 was taken for.
+      phi: the same, where it is a function and not a name.
     """
 
     rows: tuple[Row, ...]
     activation: str
+    phi: Callable[[jax.Array], jax.Array] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         """The table."""
@@ -86,7 +90,7 @@ class PhaseReport:
         return {"activation": self.activation, "rows": rows}
 
     def plot(self, axes: Any) -> None:
-        """Puts the judged layers on the (J0/J, 1/J) diagram with the edge of Eq. 3, for an activation known by name.
+        """Puts the judged layers on the (J0/J, 1/J) diagram with the edge of Eq. 3.
 
         Args:
           axes: of matplotlib.
@@ -97,7 +101,7 @@ class PhaseReport:
         j0 = np.array([row.j0 for row in judged])
         j_squared = np.array([row.j_squared for row in judged])
         ratio = np.linspace(-1, max(2.0, float((j0 / np.sqrt(j_squared)).max(initial=0)) + 0.2), 61, dtype=np.float32)
-        plotting.edge(axes, ratio, np.asarray(edge_of_chaos(ratio, self.activation)))
+        plotting.edge(axes, ratio, np.asarray(edge_of_chaos(ratio, self.phi or self.activation)))
         plotting.layers(axes, j0, j_squared, [row.path for row in judged])
 
 
@@ -128,8 +132,8 @@ def phase_report(
     layer of a deep network without biases: chi_1 with sigma_w^2 = n_in var(W) at that network's own fixed point.
 
     Args:
-      params: a pytree of arrays (flax linen, nested dicts, NumPy), a flax nnx module or state, or a file: .npz or
-        .safetensors.
+      params: a pytree of arrays (flax linen, nested dicts, NumPy), a flax nnx module or state, or a file: .npz,
+        .safetensors (one, or the index of several), flax's .msgpack, or a folder of Orbax.
       activation: that follows the kernels: "tanh", "erf", "relu" or a function.
       inputs: path of a kernel -> [samples, n_in], for the share of saturated units.
       layout: "in_out" (flax, Keras, NumPy) or "out_in" (PyTorch's nn.Linear and nn.Conv2d).
@@ -151,7 +155,8 @@ def phase_report(
     rows = [_describe(path, leaf, layout) for path, leaf in arrays]
     if not rows:
         raise ValueError("params: there is no array in it")
-    matrices = {path: _matrix(leaf, layout) for path, leaf in arrays if path in given}
+    kernels = {path: leaf for path, leaf in arrays if path in given and not isinstance(leaf, Unread) and leaf.ndim > 1}
+    matrices = {path: _matrix(leaf, layout) for path, leaf in kernels.items()}
     _check_inputs(given, matrices, [row.path for row in rows])
     judged = [row for row in rows if not row.reason]
     if judged:
@@ -164,12 +169,12 @@ def phase_report(
         else row
         for row in rows
     ]
-    return PhaseReport(
-        tuple(rows), activation if isinstance(activation, str) else getattr(activation, "__name__", "phi")
-    )
+    if isinstance(activation, str):
+        return PhaseReport(tuple(rows), activation)
+    return PhaseReport(tuple(rows), getattr(activation, "__name__", "phi"), activation)
 
 
-def _arrays(params: Any) -> list[tuple[str, np.ndarray]]:
+def _arrays(params: Any) -> list[tuple[str, np.ndarray | Unread]]:
     """The arrays with their paths, on the host."""
     if isinstance(params, str | Path):
         params = read_weights(Path(params))
@@ -177,7 +182,7 @@ def _arrays(params: Any) -> list[tuple[str, np.ndarray]]:
     if nnx is not None and isinstance(params, nnx.Module | nnx.State):
         params = nnx.to_pure_dict(params if isinstance(params, nnx.State) else nnx.state(params, nnx.Param))
     leaves, _ = jax.tree_util.tree_flatten_with_path(params)
-    return [(path_name(path), np.asarray(leaf)) for path, leaf in leaves]
+    return [(path_name(path), leaf if isinstance(leaf, Unread) else np.asarray(leaf)) for path, leaf in leaves]
 
 
 def _matrix(leaf: np.ndarray, layout: str) -> Float[np.ndarray, "n_in n_out"]:
@@ -187,8 +192,20 @@ def _matrix(leaf: np.ndarray, layout: str) -> Float[np.ndarray, "n_in n_out"]:
     return leaf.reshape(-1, leaf.shape[-1]).astype(np.float32)
 
 
-def _describe(path: str, leaf: np.ndarray, layout: str) -> Row:
+def _moments(leaf: np.ndarray) -> tuple[float, float]:
+    """Mean and variance over all entries, piece by piece, so that a mapped array is never in memory as a whole."""
+    flat = leaf.reshape(-1)
+    pieces = [flat[first : first + _PIECE] for first in range(0, flat.size, _PIECE)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = sum(float(piece.astype(np.float64).sum()) for piece in pieces) / flat.size
+        variance = sum(float(((piece.astype(np.float64) - mean) ** 2).sum()) for piece in pieces) / flat.size
+    return mean, variance
+
+
+def _describe(path: str, leaf: np.ndarray | Unread, layout: str) -> Row:
     """A row without judgement; `reason` says why there will be none."""
+    if isinstance(leaf, Unread):
+        return Row(path, leaf.shape, "other", reason=leaf.reason)
     kinds = {2: "square" if leaf.shape[:1] == leaf.shape[1:] else "rectangular", 3: "convolution", 4: "convolution"}
     row = Row(path, leaf.shape, kinds.get(leaf.ndim, "convolution" if leaf.ndim > 4 else "other"))
     if not (np.issubdtype(leaf.dtype, np.floating) or leaf.dtype == jnp.bfloat16):
@@ -197,9 +214,9 @@ def _describe(path: str, leaf: np.ndarray, layout: str) -> Row:
         return dataclasses.replace(row, reason="empty")
     if leaf.ndim < 2:
         return dataclasses.replace(row, reason="bias or scale" if leaf.ndim else "a single number")
-    kernel = _matrix(leaf, layout)
-    n_in, n_out = kernel.shape
-    j0, j_squared = n_in * float(kernel.mean()), n_in * float(kernel.var())
+    n_out = leaf.shape[0 if layout == "out_in" else -1]
+    n_in = leaf.size // n_out
+    j0, j_squared = (n_in * moment for moment in _moments(leaf))
     if not np.isfinite(j_squared):
         return dataclasses.replace(row, reason="NaN or infinite entries")
     errors = order_parameter_errors(j_squared, n_in, n_out)
@@ -245,10 +262,12 @@ def _check_inputs(given: Mapping[str, Any], matrices: Mapping[str, np.ndarray], 
     """Raises a ValueError for inputs of a path that does not exist, or of another width."""
     for path, values in given.items():
         if path not in matrices:
-            raise ValueError(f"inputs: there is no '{path}'; there are {', '.join(paths)}")
+            wrong = f"'{path}' is no kernel" if path in paths else f"there is no '{path}'; there are {', '.join(paths)}"
+            raise ValueError(f"inputs: {wrong}")
         expected = matrices[path].shape[0]
         if np.ndim(values) != 2 or np.shape(values)[1] != expected:
             raise ValueError(f"inputs['{path}']: must be [samples, {expected}], not {np.shape(values)}")
+        errors.require_finite(f"inputs['{path}']", values)
 
 
 def _saturated(phi: Any, inputs: Float[np.ndarray, "samples n_in"], kernel: Float[np.ndarray, "n_in n_out"]) -> float:

@@ -1,6 +1,7 @@
 """Order or chaos of any map x -> step(x): twin trajectories, the Jacobian norm of Eq. 1, Lyapunov exponents.
 
 A state is a vector [N]; further leading axes of x0 are a batch. `step` takes one state and is mapped over the batch.
+A driven map step(x, u) takes the input of its iteration too.
 """
 
 from collections.abc import Callable
@@ -9,11 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from edgechaos import errors
+from edgechaos.dynamics import frames
 
-Step = Callable[[jax.Array], jax.Array]
+Step = Callable[..., jax.Array]
 
 _BATCHES = 32  # of the batch-means standard error
 _EXACT_COLUMNS = 64  # of the Jacobian at once, which bounds the memory
@@ -42,19 +44,29 @@ class Verdict(NamedTuple):
     standard_error: float
 
 
-def check(step: Step, x0: jax.Array, num_iterations: int, num_transient: int = 0) -> None:
+def check(
+    step: Step, x0: jax.Array, num_iterations: int, num_transient: int = 0, inputs: jax.Array | None = None
+) -> None:
     """Refuses what cannot be iterated, before anything is.
 
     Raises:
-      ValueError: x0 is not finite or no vector, `step` changes shape or type, too few iterations.
+      ValueError: x0 is not finite or no vector, `step` changes shape or type, too few iterations, inputs that are not
+        finite or not one for each iteration.
     """
     errors.require_at_least("num_iterations", num_iterations, 1)
     errors.require_at_least("num_transient", num_transient, 0)
     errors.require_finite("x0", x0)
     if x0.ndim == 0 or x0.size == 0 or not jnp.issubdtype(x0.dtype, jnp.floating):
         raise ValueError(f"x0 = array of {x0.dtype}{list(x0.shape)}: must be real vectors [N] with N >= 1, or [..., N]")
+    if inputs is not None:
+        errors.require_finite("inputs", inputs)
+        if inputs.ndim == 0 or len(inputs) != num_transient + num_iterations:
+            raise ValueError(
+                f"inputs = array of {inputs.dtype}{list(inputs.shape)}: must be one for each iteration, "
+                f"[{num_transient} + {num_iterations}, ...]"
+            )
     before = jax.ShapeDtypeStruct(x0.shape[-1:], x0.dtype)
-    after = jax.eval_shape(step, before)
+    after = jax.eval_shape(step, before, *(() if inputs is None else (inputs[0],)))
     if (after.shape, after.dtype) != (before.shape, before.dtype):
         raise ValueError(
             f"step turns {before.dtype}{list(before.shape)} into {after.dtype}{list(after.shape)}: "
@@ -173,20 +185,39 @@ def _summary(growth: Float[Array, "iterations *exponents"]) -> Lyapunov:
     )
 
 
+def _driven(step: Step, u: jax.Array | None) -> Callable[[jax.Array], jax.Array]:
+    """The map of one iteration."""
+    return step if u is None else lambda x: step(x, u)
+
+
+def _parts(inputs: jax.Array | None, num_transient: int) -> tuple[jax.Array | None, jax.Array | None]:
+    """Inputs of the transient and of what is averaged over."""
+    return (None, None) if inputs is None else (inputs[:num_transient], inputs[num_transient:])
+
+
 def lyapunov_exponent(
-    step: Step, x0: Float[Array, "*batch N"], key: PRNGKeyArray, num_iterations: int, num_transient: int = 0
+    step: Step,
+    x0: Float[Array, "*batch N"],
+    key: PRNGKeyArray,
+    num_iterations: int,
+    num_transient: int = 0,
+    inputs: Shaped[Array, "iterations ..."] | None = None,
 ) -> Lyapunov:
     """Largest Lyapunov exponent: mean logarithmic growth of a tangent vector, rescaled after each iteration.
 
     The tangent is carried exactly (`jax.jvp`); a rescaled twin would need a small distance to choose, large against
-    rounding and small against curvature, and would cost the same two evaluations of `step`.
+    rounding and small against curvature, and would cost the same two evaluations of `step`. It may be differentiated
+    by whatever `step` depends on (gradient flossing: Engelken, arXiv 2312.17306), over short trajectories: the gradient
+    of a chaotic one grows with its length.
 
     Args:
-      step: x [N] -> x [N], differentiable.
+      step: x [N] -> x [N], differentiable; with inputs (x [N], u) -> x [N].
       x0: one state, or a batch; each state gets a tangent of its own.
       key: of the first tangent.
       num_iterations: >= 1 that are averaged over.
       num_transient: >= 0 before them, in which state and tangent settle.
+      inputs: one u for each iteration, those of the transient first, and the same for all states of a batch: the
+        exponent is then the conditional one of a driven map, a recurrent network for instance, given its input.
 
     Returns:
       Exponent per iteration, its standard error by 32 batch means, and the running estimate. -inf where a tangent
@@ -203,11 +234,14 @@ def lyapunov_exponent(
     0.69 True
     """
     x0 = jnp.asarray(x0)
-    check(step, x0, num_iterations, num_transient)
+    check(step, x0, num_iterations, num_transient, inputs)
+    before, averaged = _parts(inputs, num_transient)
 
     def exponent(x: jax.Array, key: PRNGKeyArray) -> Lyapunov:
-        def iterate(pair: tuple[jax.Array, jax.Array], _: None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-            x, tangent = jax.jvp(step, pair[:1], pair[1:])
+        def iterate(
+            pair: tuple[jax.Array, jax.Array], u: jax.Array | None
+        ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+            x, tangent = jax.jvp(_driven(step, u), pair[:1], pair[1:])
             # the sum of squares of a tangent below 1e-19 would underflow
             largest = jnp.abs(tangent).max()
             scaled = tangent / jnp.where(largest > 0, largest, 1)
@@ -215,8 +249,8 @@ def lyapunov_exponent(
             return (x, scaled / jnp.where(size > 0, size, 1)), jnp.log(largest) + jnp.log(size)
 
         tangent = jax.random.normal(key, x.shape, x.dtype)
-        start, _ = jax.lax.scan(iterate, (x, tangent / jnp.linalg.norm(tangent)), length=num_transient)
-        return _summary(jax.lax.scan(iterate, start, length=num_iterations)[1])
+        start, _ = jax.lax.scan(iterate, (x, tangent / jnp.linalg.norm(tangent)), before, length=num_transient)
+        return _summary(jax.lax.scan(iterate, start, averaged, length=num_iterations)[1])
 
     return _over_batch(exponent, x0, key)
 
@@ -228,16 +262,22 @@ def lyapunov_spectrum(
     num_iterations: int,
     num_transient: int = 0,
     key: PRNGKeyArray | None = None,
+    inputs: Shaped[Array, "iterations ..."] | None = None,
 ) -> Lyapunov:
     """The largest `num_exponents` Lyapunov exponents, falling up to their errors, by products with a frame and QR.
 
+    The frame is orthonormalised as seldom as its growth so far allows (every 1 to 16 iterations), and the growth in
+    between is shared out equally. The exponents may be differentiated as `lyapunov_exponent`.
+
     Args:
-      step: x [N] -> x [N], differentiable.
+      step: x [N] -> x [N], differentiable; with inputs (x [N], u) -> x [N].
       x0: one state, or a batch.
-      num_exponents: k in [1, N]; an iteration costs one linearisation, k products with it, and a QR of [N, k].
+      num_exponents: k in [1, N]; an iteration costs one linearisation, k products with it, and now and then a QR of
+        [N, k].
       num_iterations: >= 1 that are averaged over.
       num_transient: >= 0 before them, in which state and frame settle.
       key: of the first frame; default: a fixed one.
+      inputs: as in `lyapunov_exponent`.
 
     Returns:
       Exponents [*batch, k] with standard errors by 32 batch means, and the running estimate [*batch, iterations, k].
@@ -252,21 +292,31 @@ def lyapunov_spectrum(
     [-0.693 -1.386]
     """
     x0 = jnp.asarray(x0)
-    check(step, x0, num_iterations, num_transient)
+    check(step, x0, num_iterations, num_transient, inputs)
     errors.require("num_exponents", num_exponents, lambda k: (k >= 1) & (k <= x0.shape[-1]), f"in [1, {x0.shape[-1]}]")
+    before, averaged = _parts(inputs, num_transient)
 
     def spectrum(x: jax.Array, key: PRNGKeyArray) -> Lyapunov:
-        def iterate(pair: tuple[jax.Array, jax.Array], _: None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-            x, frame = pair
-            x, push = jax.linearize(step, x)
-            frame, triangle = jnp.linalg.qr(jax.vmap(push, in_axes=1, out_axes=1)(frame))
-            return (x, frame), jnp.log(jnp.abs(jnp.diagonal(triangle)))
+        def iterate(
+            carry: tuple[jax.Array, frames.Frame], row: tuple[Bool[Array, ""], jax.Array | None]
+        ) -> tuple[tuple[jax.Array, frames.Frame], frames.Growth]:
+            last, u = row
+            new, push = jax.linearize(_driven(step, u), carry[0])
+            frame, growth = frames.push_frame(carry[1], push, x.dtype, last)
+            return (new, frame), growth
 
-        frame, _ = jnp.linalg.qr(jax.random.normal(key, (len(x), num_exponents), x.dtype))
-        start, _ = jax.lax.scan(iterate, (x, frame), length=num_transient)
-        return _summary(jax.lax.scan(iterate, start, length=num_iterations)[1])
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        start = x, frames.start_frame(jax.random.normal(key, (len(x), num_exponents), wide))
+        start, _ = jax.lax.scan(iterate, start, (_last(num_transient), before))
+        _, growth = jax.lax.scan(iterate, start, (_last(num_iterations), averaged))
+        return _summary(frames.spread(growth))
 
     return _over_batch(spectrum, x0, jax.random.key(0) if key is None else key)
+
+
+def _last(length: int) -> Bool[Array, "length"]:
+    """True in the last iteration."""
+    return jnp.arange(length) == length - 1
 
 
 def order_or_chaos(

@@ -1,11 +1,13 @@
 """Figure panels in one style: arrays in, Axes out. The only room that imports matplotlib."""
 
 from edgechaos.plotting.curves import (
+    branches,
     edge_line,
     kernels_against_step,
     mark_epochs,
     points,
     powers,
+    profile,
     relaxation,
     rescaled_trajectory,
     rows,
@@ -38,6 +40,7 @@ __all__ = [
     "TEST",
     "TRAIN",
     "against_j",
+    "branches",
     "cells",
     "color_of",
     "deviation",
@@ -57,6 +60,7 @@ __all__ = [
     "phase_map",
     "points",
     "powers",
+    "profile",
     "relaxation",
     "rescaled_trajectory",
     "rows",

@@ -187,3 +187,28 @@ def scores(
     axes.set_xscale("symlog", linthresh=least, linscale=0.5)
     axes.set_xlim(-least / 3, 1.5 * weight_decay.max())
     axes.legend()
+
+
+def profile(
+    axes: Axes,
+    depth: Float[np.ndarray, "rows"],
+    logarithm: Float[np.ndarray, "rows"],
+    relative_error: Float[np.ndarray, "rows"],
+    color: str = TEST,
+    label: str = "stream",
+) -> None:
+    """Averaged partial Jacobian norm against depth, with a band of two standard errors; dashed where it stays 1."""
+    decades = logarithm / np.log(10)  # the numbers themselves may be beyond the largest
+    band = 2 * np.nan_to_num(relative_error) / np.log(10)
+    axes.plot(depth, decades, color=color, marker=".", label=label)
+    axes.fill_between(depth, decades - band, decades + band, color=color, alpha=0.25, linewidth=0)
+    axes.axhline(0, color=PREDICTION, linestyle="--", linewidth=1, zorder=1)
+    axes.set(xlabel="depth", ylabel="$\\log_{10}$ of $E\\,|dh_l/dh_0|^2 / N_l$")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def branches(axes: Axes, depth: Float[np.ndarray, "rows"], logarithm: Float[np.ndarray, "rows"]) -> None:
+    """The same of the ends of residual branches, as points."""
+    if len(depth):
+        axes.plot(depth, logarithm / np.log(10), "x", color=TRAIN, label="ends of branches")
+        axes.legend()

@@ -152,6 +152,17 @@ def test_dictionary_is_plain_and_picture_has_every_judged_layer():
     assert axes.get_legend_handles_labels()[1] == ["edge of chaos (Eq. 3)", "a", "b/kernel"]
 
 
+def test_picture_for_a_function_is_that_of_its_name():
+    """Also for one that has the name of nothing known, or of something else."""
+    lines = []
+    for activation in ("erf", jax.scipy.special.erf, lambda h: jax.scipy.special.erf(h)):
+        axes = Figure().subplots()
+        ec.phase_report({"w": kernel(0.5)}, activation).plot(axes)
+        lines.append(np.asarray(axes.lines[0].get_ydata(), float))
+    np.testing.assert_array_equal(lines[0], lines[1])
+    np.testing.assert_allclose(lines[0], lines[2], rtol=1e-5)
+
+
 ONE = {"w": kernel(1.0)}
 
 
@@ -168,6 +179,14 @@ ONE = {"w": kernel(1.0)}
         (
             lambda: ec.phase_report(ONE, inputs={"w": np.ones((2, 3))}),
             r"must be \[samples, 300\], not \(2, 3\)",
+        ),
+        (
+            lambda: ec.phase_report({**ONE, "s": np.float32(1), "b": np.ones(3)}, inputs={"s": np.ones((2, 1))}),
+            "inputs: 's' is no kernel",
+        ),
+        (
+            lambda: ec.phase_report(ONE, inputs={"w": np.full((2, N), np.nan)}),
+            r"inputs\['w'\] = nan: must be finite",
         ),
     ],
 )
@@ -234,7 +253,7 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"must be an \.npz or a \.safetensors file"):
         read_weights(tmp_path / "w.pt")
     np.savez(tmp_path / "objects.npz", a=np.array([{}], object))
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(UserError, match="holds no array that can be read; 'a' is pickled Python objects"):
         read_weights(tmp_path / "objects.npz")
 
 

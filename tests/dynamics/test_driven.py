@@ -1,0 +1,173 @@
+"""Driven maps, exponents as a loss, and frames that are orthonormalised now and then."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import edgechaos as ec
+from edgechaos.dynamics import frames
+
+KEY = jax.random.key(7)
+
+
+def recurrent(j, num_neurons, seed=0):
+    """x' = tanh(W x + u), a network without a readout."""
+    kernel = ec.init_kernel(jax.random.key(seed), num_neurons, j=j)
+    return (lambda x, u: jnp.tanh(x @ kernel + u)), kernel
+
+
+def test_no_drive_and_a_drive_of_zeros_are_the_same():
+    step, kernel = recurrent(1.6, 40)
+    x0 = jax.random.normal(KEY, (2, 40))
+    free = ec.lyapunov_exponent(lambda x: jnp.tanh(x @ kernel), x0, KEY, 100, 20)
+    driven = ec.lyapunov_exponent(step, x0, KEY, 100, 20, inputs=jnp.zeros((120, 40)))
+    np.testing.assert_allclose(driven.history, free.history, rtol=1e-2, atol=1e-3)  # chaos amplifies rounding
+    one = ec.lyapunov_spectrum(lambda x: jnp.tanh(x @ kernel), x0, 3, 100, 20)
+    other = ec.lyapunov_spectrum(step, x0, 3, 100, 20, inputs=jnp.zeros(120))
+    np.testing.assert_allclose(other.exponent, one.exponent, atol=0.02)
+
+
+def test_conditional_exponents_against_the_product_of_jacobians():
+    """In float64, by NumPy: QR of the Jacobians of the driven trajectory, one after the other."""
+    with jax.enable_x64(True):
+        step, kernel = recurrent(1.5, 12)
+        kernel = np.asarray(kernel, float)
+        step = lambda x, u: jnp.tanh(x @ kernel + u)  # noqa: E731
+        drive = np.random.default_rng(0).normal(size=(330, 12))
+        found = ec.lyapunov_spectrum(step, jnp.zeros(12), 4, 300, 30, inputs=jnp.asarray(drive))
+        largest = ec.lyapunov_exponent(step, jnp.zeros(12), KEY, 300, 30, inputs=jnp.asarray(drive))
+    x, frame, growth = np.zeros(12), np.linalg.qr(np.random.default_rng(1).normal(size=(12, 4)))[0], []
+    for u in drive:
+        x = np.tanh(x @ kernel + u)
+        frame, triangle = np.linalg.qr((1 - x[:, None] ** 2) * (kernel.T @ frame))
+        growth.append(np.log(np.abs(np.diag(triangle))))
+    # both frames have 30 iterations to forget where they began, at gaps of 0.1 and more per iteration
+    expected = np.mean(growth[30:], axis=0)
+    np.testing.assert_allclose(found.exponent, expected, atol=0.01)
+    assert float(largest.exponent) == pytest.approx(expected[0], abs=0.02)
+
+
+def test_a_drive_puts_an_end_to_chaos():
+    """Strong input saturates tanh: the conditional exponent of a chaotic network turns negative."""
+    step, _ = recurrent(1.8, 200)
+    x0 = jax.random.normal(KEY, (200,))
+    exponents = [
+        float(ec.lyapunov_exponent(step, x0, KEY, 300, 100, strength * jax.random.normal(KEY, (400, 200))).exponent)
+        for strength in (0.0, 0.5, 4.0)
+    ]
+    assert exponents[0] > 0.1
+    assert exponents[0] > exponents[1] > exponents[2]
+    assert exponents[2] < 0
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (jnp.ones((9, 3)), r"inputs = array of float32\[9, 3\]: must be one for each iteration, \[2 \+ 8, ...\]"),
+        (jnp.full((10, 3), jnp.nan), "inputs = nan: must be finite"),
+    ],
+)
+def test_bad_drive_is_one_clear_error(inputs, message):
+    for function in (
+        lambda: ec.lyapunov_exponent(lambda x, u: x + u, jnp.ones(3), KEY, 8, 2, inputs=inputs),
+        lambda: ec.lyapunov_spectrum(lambda x, u: x + u, jnp.ones(3), 2, 8, 2, inputs=inputs),
+    ):
+        with pytest.raises(ValueError, match=message):
+            function()
+
+
+@pytest.mark.parametrize("j", [0.3, 0.6])
+def test_gradient_flossing_pushes_exponents_towards_0(j):
+    """Some steps of Adam on the squares of four exponents of a driven network, from deep order and from order."""
+    _, kernel = recurrent(j, 24)
+    drive = 0.3 * jax.random.normal(KEY, (50, 24))
+
+    def exponents(kernel):
+        step = lambda x, u: jnp.tanh(x @ kernel + u)  # noqa: E731
+        return ec.lyapunov_spectrum(step, jnp.full(24, 0.1), 4, 40, 10, inputs=drive).exponent
+
+    optimizer = optax.adam(0.02)
+
+    @jax.jit
+    def update(kernel, state):
+        gradient = jax.grad(lambda kernel: (exponents(kernel) ** 2).sum())(kernel)
+        updates, state = optimizer.update(gradient, state)
+        return optax.apply_updates(kernel, updates), state
+
+    before, state = exponents(kernel), optimizer.init(kernel)
+    for _ in range(30):
+        kernel, state = update(kernel, state)
+    after = exponents(kernel)
+    assert jnp.abs(before).max() > 0.2
+    assert jnp.abs(after).max() < jnp.abs(before).max() / 3
+
+
+def test_gradient_of_a_spectrum_is_that_of_finite_differences():
+    """Of the sum of all exponents, ln |det J|: the derivative by a gain g of x' = g A x is 2 / g; also under vmap."""
+    matrix = jnp.asarray(np.random.default_rng(0).normal(size=(3, 3)), jnp.float32)
+
+    def total(gain):
+        return ec.lyapunov_spectrum(lambda x: gain * x @ matrix, jnp.zeros(3), 3, 40).exponent.sum()
+
+    gains = jnp.array([0.5, 2.0])
+    np.testing.assert_allclose(jax.vmap(jax.grad(total))(gains), 3 / gains, rtol=1e-3)
+
+
+def reference(columns):
+    """Q and ln |diag R| in float64, signs so that the diagonal is positive."""
+    frame, triangle = np.linalg.qr(np.asarray(columns, float))
+    return frame * np.sign(np.diag(triangle)), np.log(np.abs(np.diag(triangle)))
+
+
+@pytest.mark.parametrize("condition", [1.0, 30.0, 1e3, 1e5])
+def test_both_ways_are_orthogonal_and_agree_with_numpy(condition):
+    rng = np.random.default_rng(3)
+    left, right = (np.linalg.qr(rng.normal(size=(size, 8)))[0] for size in (100, 8))
+    columns = jnp.asarray(1e15 * left @ np.diag(np.geomspace(1, 1 / condition, 8)) @ right.T, jnp.float32)
+    frame, logarithms = frames.orthonormalise(columns)
+    eps = float(np.finfo(np.float32).eps)
+    np.testing.assert_allclose(np.asarray(frame.T @ frame), np.eye(8), atol=20 * eps)
+    # rounding of the columns themselves moves the smallest entry by condition x eps
+    np.testing.assert_allclose(logarithms, reference(columns)[1], atol=20 * eps * (condition + 40))
+
+
+def test_vanished_and_equal_columns_are_minus_infinity_or_rounding():
+    columns = jnp.ones((5, 3)).at[:, 2].set(0)
+    frame, logarithms = frames.orthonormalise(columns)
+    assert np.isfinite(frame).all()
+    assert float(logarithms[0]) == pytest.approx(np.log(5) / 2)
+    assert logarithms[1] < -10
+    assert logarithms[2] == -np.inf
+
+
+def test_the_frame_is_left_alone_as_long_as_growth_allows():
+    """Rates of 0.5 and 0: columns become alike at 0.5 per iteration; eps^(-1/4) = 54 is reached after 8."""
+
+    def spans(rates, count):
+        frame = frames.start_frame(jax.random.normal(KEY, (len(rates), len(rates))))
+        factors, found = jnp.exp(jnp.array(rates)), []
+        for index in range(count):
+            frame, growth = frames.push_frame(
+                frame, lambda v: factors * v, jnp.dtype("float32"), jnp.array(index == count - 1)
+            )
+            found.append(int(growth.span))
+        return found
+
+    assert spans([0.5, 0.0], 40)[-1] > 0  # the last iteration is always measured
+    assert max(spans([0.5, 0.0], 40)) in (7, 8)
+    assert max(spans([0.0, 0.0], 64)) == 16
+    assert spans([20.0, -20.0], 4) == [1, 1, 1, 1]
+
+
+def test_growth_is_shared_out_over_the_iterations_since():
+    growth = frames.Growth(jnp.array([[2.0], [0.0], [0.0], [6.0]]), jnp.array([1, 0, 0, 3]))
+    np.testing.assert_array_equal(frames.spread(growth), [[2], [2], [2], [2]])
+
+
+def test_low_precision_maps_have_a_spectrum():
+    found = ec.lyapunov_spectrum(
+        lambda x: jnp.array([0.5, 0.25], jnp.bfloat16) * x, jnp.ones(2, jnp.bfloat16), 2, 64, 8
+    )
+    np.testing.assert_allclose(found.exponent, np.log([0.5, 0.25]), rtol=0.02)
