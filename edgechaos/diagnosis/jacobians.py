@@ -11,7 +11,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from edgechaos import errors, plotting
+from edgechaos import errors
 from edgechaos.diagnosis.depth import DepthLaw, depth_law
 from edgechaos.diagnosis.probes import Block, Rows, name_of, through_blocks, through_model
 from edgechaos.diagnosis.taps import Taps
@@ -104,6 +104,8 @@ class JacobianProfile:
         Args:
           axes: of matplotlib.
         """
+        from edgechaos import plotting  # matplotlib takes a second to import
+
         rows, branches = np.flatnonzero(self.stream), np.flatnonzero(~np.array(self.stream))
         depth = np.cumsum(self.stream) - 1.0
         plotting.profile(
