@@ -41,11 +41,10 @@ class FixedPoint:
     other_state: Bool[Array, "*cells"]
 
 
-def _mirrored(phi: Phi, j0: jax.Array) -> jax.Array:
-    """|J0| if phi is odd, as far as a few points tell: x_t -> (-1)^t x_t turns J0 into -J0 and keeps all distances."""
+def _is_odd(phi: Phi) -> Bool[Array, ""]:
+    """Whether phi is odd, as far as a few points tell."""
     points = jnp.array([0.3, 1.0, 2.7])
-    odd = (jnp.abs(phi(points) + phi(-points)) <= 1e-6 * jnp.abs(phi(points))).all()
-    return jnp.where(odd, jnp.abs(j0), j0)
+    return (jnp.abs(phi(points) + phi(-points)) <= 1e-6 * jnp.abs(phi(points))).all()
 
 
 @functools.partial(jax.jit, static_argnames=("function", "activation"))
@@ -85,8 +84,8 @@ def checked_cells(j0: Scalar, j: Scalar) -> tuple[Float[Array, "*cells"], Float[
 
 
 def solve_mirrored(phi: Phi, j0: jax.Array, j: jax.Array) -> Cell:
-    """The cell that has all distances of this one: that of |J0| for an odd phi."""
-    return solve_cell(phi, _mirrored(phi, j0), j)
+    """The cell that has all distances of this one: x_t -> (-1)^t x_t turns J0 into -J0 for an odd phi."""
+    return solve_cell(phi, jnp.where(_is_odd(phi), jnp.abs(j0), j0), j)
 
 
 def fixed_point(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> FixedPoint:
@@ -195,7 +194,7 @@ class _Search:
       low: largest J known before the edge.
       high: smallest J known beyond it; infinite while there is none.
       is_one: whether chi was known up to the edge, and above 1 beyond it.
-      is_trivial: whether mu = q0 = 0 up to 0.99 / phi'(0).
+      is_trivial: whether mu = q0 = 0 up to 0.999 / phi'(0).
     """
 
     low: Float[Array, ""]
@@ -207,7 +206,7 @@ class _Search:
 def _search_edge(excess: Phi, trivial: jax.Array) -> jax.Array:
     """Where excess = ln chi turns positive; infinity if nowhere, NaN if that is not one known place.
 
-    First 0.99 times `trivial` is looked at, then a grid from its lower end, then bisection, all in one loop, so that
+    First 0.999 times `trivial` is looked at, then a grid from its lower end, then bisection, all in one loop, so that
     excess is compiled once. A ray that is trivial almost up to `trivial` has its edge there: chi is (J phi'(0))^2.
     """
     dtype, span = trivial.dtype, np.log(LARGEST_J)
@@ -217,14 +216,16 @@ def _search_edge(excess: Phi, trivial: jax.Array) -> jax.Array:
     def look(count: jax.Array, search: _Search) -> _Search:
         asks, scans, crossed = count < 0, count < _GRID, jnp.isfinite(search.high)
         j = jnp.where(scans, grid[jnp.clip(count, 0, _GRID - 1)], jnp.sqrt(search.low * search.high))
-        value = excess(jnp.where(asks, jnp.where(jnp.isfinite(trivial), 0.99 * trivial, 1.0), j))
+        value = excess(jnp.where(asks, jnp.where(jnp.isfinite(trivial), 0.999 * trivial, 1.0), j))
         narrows = ~asks & ~(scans & crossed)
-        fits = jnp.where(scans & crossed, ~(value <= 0), ~jnp.isnan(value)) | asks | ~scans & ~crossed
+        # next to a jump iteration takes for ever, and for lack of a state chi is not known: that place is the edge
+        unknown = jnp.isnan(value) & (scans | ~(search.high < 1.001 * search.low))
+        fits = jnp.where(scans & crossed, ~(value <= 0), ~unknown) | asks | ~scans & ~crossed
         return _Search(
-            jnp.where(narrows & (value <= 0), j, search.low),
+            jnp.where(narrows & ~(value > 0), j, search.low),
             jnp.where(narrows & (value > 0), j, search.high),
             search.is_one & fits,
-            search.is_trivial | asks & jnp.isfinite(trivial) & (jnp.abs(value - 2 * jnp.log(0.99)) < 1e-5),
+            search.is_trivial | asks & jnp.isfinite(trivial) & (jnp.abs(value - 2 * jnp.log(0.999)) < 1e-5),
         )
 
     first = _Search(jnp.zeros((), dtype), jnp.full((), jnp.inf, dtype), jnp.array(True), jnp.array(False))
@@ -240,7 +241,7 @@ def _edge(phi: Phi, ratio: jax.Array) -> jax.Array:
         return jnp.log(chi_of(phi, j, solve_mirrored(phi, ratio * j, j)))
 
     trivial = 1 / jnp.abs(slope_of(phi)(jnp.zeros_like(ratio)))
-    trivial = jnp.where(trivial <= LARGEST_J, trivial, jnp.inf)
+    trivial = jnp.where(_is_odd(phi) & (trivial <= LARGEST_J), trivial, jnp.inf)
     edge = jax.lax.custom_root(
         excess, trivial, _search_edge, lambda function, y: y / function(jnp.ones_like(y))
     )

@@ -25,7 +25,8 @@ _PLAIN_STEPS = 30
 _MOST_STEPS = 200
 _LONGEST = 0.5  # step; a Gaussian average hardly bends over half a unit of ln q0
 _SHORTEST_TIME = 0.5  # of a step, for which it is taken as it is: plain iteration that is damped
-_NONLINEAR = 0.25  # of r: how far r may be from its linear prediction
+_NONLINEAR = 0.35  # of the step: how far r may be from its prediction; Newton's step to a triple root is 0.3 off
+_SLOW = 1e-5  # growth per iteration at 0 of a state that is not distinguished from 0
 _NEAR = 1e-3  # from an end of the way, where plain iteration need not come nearer
 _DECISIVE, _ELSEWHERE = 1e-3, 0.1  # logarithmic growth at 0 or infinity, and distance, that tell another state
 _UNRESOLVED = 0.02  # relative error of the averages beyond which nothing is said
@@ -175,14 +176,16 @@ def _follow(displacement: Callable[[Pair], Pair], start: Pair) -> Pair:
     def step(way: _Way) -> _Way:
         growth, _ = _eigenvalues(way.slopes)
         time, begins = jnp.minimum(way.time, 0.5 / jnp.maximum(growth, eps)), way.count == 0
-        change = _solve(jnp.eye(2) / time - way.slopes, way.r)
-        change = change * jnp.minimum(1, _LONGEST / jnp.maximum(jnp.abs(change).max(), _LONGEST))
+        matrix = jnp.eye(2) / time - way.slopes
+        whole = jnp.abs(_solve(matrix, way.r)).max()
+        change = _solve(matrix, way.r) * (_LONGEST / jnp.maximum(whole, _LONGEST))
         x = way.x + change
         slopes, r = jax.jacfwd(lambda x: (displacement(x),) * 2, has_aux=True)(x)
         new = _Way(x, r, slopes, 4 * time, jnp.array(False), way.count + 1)
         before, after = jnp.abs(way.r).max(), jnp.abs(new.r).max()
-        surprise = jnp.abs(new.r - way.r - way.slopes @ change).max()
-        taken = (surprise < _NONLINEAR * before) | (time <= _SHORTEST_TIME)
+        # in units of the step that would mend it: r of a variable that is slaved to another counts for little
+        surprise = jnp.abs(_solve(matrix, new.r - way.r - way.slopes @ change)).max()
+        taken = (surprise < _NONLINEAR * whole) | (time <= _SHORTEST_TIME)
         # rounding is all that is left: exactly nothing, or nothing that a step makes smaller
         is_at_end = ~begins & ((before <= 2 * eps) | (before < 100 * eps) & ~(after < before / 2))
         kept = way.replace(time=jnp.maximum(time / 4, _SHORTEST_TIME), count=way.count + 1)
@@ -297,8 +300,8 @@ def solve_cell(phi: Phi, j0: jax.Array, j: jax.Array) -> Cell:
     width = j * jnp.where(outside, size, jnp.sqrt(state[1]))
     slope = slope_of(phi)
     kinked = jnp.abs(jnp.diff(slope(jnp.array([-SMALL, SMALL], j.dtype)))[0]) > 1e-3
-    # the direction of a relu may go to and fro while the size falls
-    steady = (mode < 1 + tolerance) | collapsed & kinked & end.fallen
+    # what fell to 0 may end at up to 1e-10 above it; the direction of a relu may go to and fro while the size falls
+    steady = (mode < 1 + jnp.where(collapsed, _SLOW, tolerance)) | collapsed & kinked & end.fallen
     converged = ~endless & (collapsed | end.solved) & end.nearer & steady
     one_direction = ~outside | (turning < 1 + tolerance) | collapsed & ~kinked
     resolved = _is_resolved(phi, mean, width)
