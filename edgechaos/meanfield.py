@@ -83,9 +83,14 @@ def checked_cells(j0: Scalar, j: Scalar) -> tuple[Float[Array, "*cells"], Float[
     return j0, j
 
 
-def solve_mirrored(phi: Phi, j0: jax.Array, j: jax.Array) -> Cell:
-    """The cell that has all distances of this one: x_t -> (-1)^t x_t turns J0 into -J0 for an odd phi."""
-    return solve_cell(phi, jnp.where(_is_odd(phi), jnp.abs(j0), j0), j)
+def _mirrored(phi: Phi, j0: jax.Array) -> jax.Array:
+    """The J0 that has all distances of this one: x_t -> (-1)^t x_t turns J0 into -J0 for an odd phi."""
+    return jnp.where(_is_odd(phi), jnp.abs(j0), j0)
+
+
+def mirrored_cells(activation: Activation, j0: Float[Array, "*cells"], j: Float[Array, "*cells"]) -> Cell:
+    """The solved cells that have all distances of these."""
+    return map_cells(solve_cell, activation, map_cells(_mirrored, activation, j0), j)
 
 
 def fixed_point(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> FixedPoint:
@@ -156,7 +161,7 @@ def chi(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
     0.25
     """
     j0, j = checked_cells(j0, j)
-    return map_cells(chi_of, activation, j, map_cells(solve_mirrored, activation, j0, j))
+    return map_cells(chi_of, activation, j, mirrored_cells(activation, j0, j))
 
 
 def predicted_exponent(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
@@ -182,7 +187,7 @@ def predicted_exponent(j0: Scalar, j: Scalar, activation: Activation = "tanh") -
     [-0.69 -0.29]
     """
     j0, j = checked_cells(j0, j)
-    cells = map_cells(solve_mirrored, activation, j0, j)
+    cells = mirrored_cells(activation, j0, j)
     return jnp.maximum(jnp.log(map_cells(chi_of, activation, j, cells)) / 2, jnp.log(cells.mode))
 
 
@@ -238,7 +243,7 @@ def _edge(phi: Phi, ratio: jax.Array) -> jax.Array:
     """`edge_of_chaos` of one ray."""
 
     def excess(j: jax.Array) -> jax.Array:
-        return jnp.log(chi_of(phi, j, solve_mirrored(phi, ratio * j, j)))
+        return jnp.log(chi_of(phi, j, solve_cell(phi, _mirrored(phi, ratio * j), j)))
 
     trivial = 1 / jnp.abs(slope_of(phi)(jnp.zeros_like(ratio)))
     trivial = jnp.where(_is_odd(phi) & (trivial <= LARGEST_J), trivial, jnp.inf)

@@ -4,8 +4,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
+
+from edgechaos import checks
 
 Scalar = Float[Array, ""] | float | int
 
@@ -30,7 +33,11 @@ def heavy_ball(learning_rate: Scalar, momentum: Scalar = 0.0) -> optax.GradientT
 
     def update_fn(updates: optax.Updates, state: HeavyBallState, params: optax.Params | None = None):
         del params
-        velocity = jax.tree.map(lambda v, g: momentum * v - learning_rate * g, state.velocity, updates)
+        def accelerate(v: jax.Array, g: jax.Array) -> jax.Array:
+            # a learning rate that is an array would lift bfloat16 to its own type
+            return (momentum * v - learning_rate * g).astype(v.dtype)
+
+        velocity = jax.tree.map(accelerate, state.velocity, updates)
         return velocity, HeavyBallState(velocity)
 
     return optax.GradientTransformation(init_fn, update_fn)
@@ -46,6 +53,14 @@ def decay_per_step(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar
     return 2 * learning_rate * weight_decay / (1 - momentum)
 
 
+def _check(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar) -> None:
+    """Raises a ValueError for a number out of range; a traced one passes."""
+    finite_from_0 = lambda entries: (entries >= 0) & np.isfinite(entries)  # noqa: E731
+    checks.require("learning_rate", learning_rate, finite_from_0, ">= 0")
+    checks.require("momentum", momentum, lambda entries: (entries >= 0) & (entries < 1), "in [0, 1)")
+    checks.require("weight_decay", weight_decay, finite_from_0, ">= 0")
+
+
 def adam(learning_rate: Scalar, weight_decay: Scalar = 0.0, mode: str = "coupled") -> optax.GradientTransformation:
     """Adam with L2: 2 lambda w in the gradient, as a penalty in the loss puts it there, or w <- (1 - 2 eta lambda) w.
 
@@ -55,8 +70,9 @@ def adam(learning_rate: Scalar, weight_decay: Scalar = 0.0, mode: str = "coupled
       mode: "coupled" or "decoupled".
 
     Raises:
-      ValueError: an unknown mode.
+      ValueError: an unknown mode, or a number out of range.
     """
+    _check(learning_rate, 0.0, weight_decay)
     rule = optax.chain(optax.scale_by_adam(), optax.scale_by_learning_rate(learning_rate))
     if mode == "coupled":
         return optax.chain(optax.add_decayed_weights(2 * weight_decay, mask=kernels), rule)
@@ -72,7 +88,7 @@ def sgd(
     """SGD with momentum and L2 (Eq. 6): v <- alpha v - eta (g + 2 lambda w), w <- w + v.
 
     Args:
-      learning_rate: eta > 0.
+      learning_rate: eta >= 0.
       momentum: alpha in [0, 1).
       weight_decay: lambda >= 0 of the paper: lambda sum(w^2) is added to the loss, for kernels and not for biases.
       mode: "coupled" puts 2 lambda w into the gradient, and so into the momentum (the paper's); "decoupled" shrinks
@@ -81,7 +97,7 @@ def sgd(
     All three numbers may be traced, so that they can be vmap axes and a new value never recompiles.
 
     Raises:
-      ValueError: an unknown mode.
+      ValueError: an unknown mode, or a number out of range whose value is known.
 
     >>> params = {"kernel": jnp.ones((1, 1))}
     >>> optimizer = sgd(0.1, momentum=0.5, weight_decay=1.0)
@@ -91,6 +107,7 @@ def sgd(
     """
     if mode not in MODES:
         raise ValueError(f"mode = '{mode}': must be one of {', '.join(MODES)}")
+    _check(learning_rate, momentum, weight_decay)
     coupled, decoupled = (weight_decay, 0 * weight_decay) if mode == "coupled" else (0 * weight_decay, weight_decay)
     delta = decay_per_step(learning_rate, momentum, decoupled)
     # the last is 0 if coupled; with it XLA fuses the update into one pass over the weights, and an epoch is 15 % faster

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from edgechaos.activations import Activation, Phi, activation_function
-from edgechaos.meanfield import Scalar, checked_cells, chi_of, map_cells, solve_mirrored
+from edgechaos.meanfield import Scalar, checked_cells, chi_of, mirrored_cells
 from edgechaos.quadrature import gaussian_average
 from edgechaos.stationary import SMALL, Cell, safe_sqrt, slope_of, with_unit_tangents
 
@@ -73,7 +73,7 @@ def _overlaps(
 ) -> tuple[Float[Array, "*cells"], Float[Array, "*cells"]]:
     """(q0, c) of an array of cells."""
     j0, j = checked_cells(j0, j)
-    return _map_overlap(activation, j, map_cells(solve_mirrored, activation, j0, j))
+    return _map_overlap(activation, j, mirrored_cells(activation, j0, j))
 
 
 def overlap(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:

@@ -28,7 +28,7 @@ _SHORTEST_TIME = 0.5  # of a step, for which it is taken as it is: plain iterati
 _NONLINEAR = 0.35  # of the step: how far r may be from its prediction; Newton's step to a triple root is 0.3 off
 _SLOW = 1e-5  # growth per iteration at 0 of a state that is not distinguished from 0
 _NEAR = 1e-3  # from an end of the way, where plain iteration need not come nearer
-_DECISIVE, _ELSEWHERE = 1e-3, 0.1  # logarithmic growth at 0 or infinity, and distance, that tell another state
+_DECISIVE, _ELSEWHERE = 1e-3, 0.1  # logarithmic growth or decay, and distance, that tell another state
 _UNRESOLVED = 0.02  # relative error of the averages beyond which nothing is said
 
 
@@ -338,7 +338,8 @@ def has_other_state(phi: Phi, j0: jax.Array, j: jax.Array, cell: Cell) -> Bool[A
         inside = jnp.stack([turned.ratio, 0.999 * bound])
         x = jnp.where(outwards > 0, stays, _follow(displacement, inside))
         _, mode = _eigenvalues(jax.jacfwd(displacement)(x) + jnp.eye(2))
-        stable = jnp.where(outwards > 0, outwards > _DECISIVE, _is_within(x) & (mode < 1))
+        inwards = (outwards < -_DECISIVE) & _is_within(x) & (mode < 1 - _DECISIVE)
+        stable = jnp.where(outwards > 0, outwards > _DECISIVE, inwards)
         state = _to_state(x)
         known &= _is_resolved(phi, j0 * state[0], j * jnp.sqrt(state[1]))
         return known & stable & (jnp.abs(clipped(x) - here).max() > _ELSEWHERE)
