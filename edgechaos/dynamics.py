@@ -53,14 +53,16 @@ def check(step: Step, x0: jax.Array, num_iterations: int, num_transient: int = 0
     checks.require_count("num_transient", num_transient, 0)
     checks.require_finite(name, x0)
     if x0.ndim == 0 or x0.size == 0 or not jnp.issubdtype(x0.dtype, jnp.floating):
-        raise ValueError(f"{name} = array of {x0.dtype}{list(x0.shape)}: must be real vectors [N] with N >= 1, or [..., N]")
+        given = f"{name} = array of {x0.dtype}{list(x0.shape)}"
+        raise ValueError(f"{given}: must be real vectors [N] with N >= 1, or [..., N]")
     before = jax.ShapeDtypeStruct(x0.shape[-1:], x0.dtype)
     try:
         after = jax.eval_shape(lambda x: step(x), before)  # a ufunc of NumPy itself crashes JAX
     except jax.errors.TracerArrayConversionError as error:
         raise ValueError("step must be made of jax.numpy, not of NumPy") from error
     if not hasattr(after, "shape"):
-        raise ValueError(f"step returns {type(after).__name__}: must return one array {before.dtype}{list(before.shape)}")
+        kind = type(after).__name__
+        raise ValueError(f"step returns {kind}: must return one array {before.dtype}{list(before.shape)}")
     if (after.shape, after.dtype) != (before.shape, before.dtype):
         raise ValueError(
             f"step turns {before.dtype}{list(before.shape)} into {after.dtype}{list(after.shape)}: "
@@ -91,8 +93,8 @@ def _check_perturbation(x0: jax.Array, perturbation_std: Float[Array, ""] | floa
         spacing = float(jnp.finfo(x0.dtype).eps) * float(np.median(np.abs(np.asarray(x0, np.float64))))
         if float(perturbation_std) < spacing / 2:
             raise ValueError(
-                f"perturbation_std = {float(perturbation_std):g}: {x0.dtype} resolves {spacing:.2g} of x0; take a larger "
-                "one, or x0 of another type"
+                f"perturbation_std = {float(perturbation_std):g}: {x0.dtype} resolves {spacing:.2g} of x0; take a "
+                "larger one, or x0 of another type"
             )
 
 
@@ -105,8 +107,8 @@ def twin_trajectories(
 ) -> Float[Array, "*batch iterations"]:
     """Distances |x_t - x'_t| of trajectories from x0 and from x0 + N(0, perturbation_std^2), t = 0 ... num_iterations.
 
-    In float32 distances below about 1e-7 |x| are rounding; `lyapunov_exponent` has no such floor. Distances of states in
-    half precision are float32.
+    In float32 distances below about 1e-7 |x| are rounding; `lyapunov_exponent` has no such floor. Distances of states
+    in half precision are float32.
 
     Args:
       step: x [N] -> x [N].
@@ -302,9 +304,7 @@ def lyapunov_spectrum(
 def _twins_meet(step: Step, x: jax.Array, key: PRNGKeyArray, num_iterations: int) -> bool:
     """Whether twins a thousandth and a tenth of a state apart come together."""
     size = max(float(_norm(x)) / len(x) ** 0.5, 1e-3)
-    meet = [
-        twin_trajectories(step, x, key, num_iterations, share * size)[jnp.array([0, -1])] for share in (1e-3, 0.1)
-    ]
+    meet = [twin_trajectories(step, x, key, num_iterations, share * size)[jnp.array([0, -1])] for share in (1e-3, 0.1)]
     return all(bool(last <= 1e-3 * first) for first, last in meet)
 
 
@@ -348,7 +348,9 @@ def order_or_chaos(
     if exponent != exponent or exponent == float("inf") or not jnp.isfinite(last).all():
         raise ValueError(f"the trajectory from x0 leaves the finite numbers within {num_steps} steps")
     if exponent == -float("inf") and not _twins_meet(step, last, key, num_iterations):
-        raise ValueError("the derivative of step is 0 on the trajectory, but twins do not meet: compare twin_trajectories")
+        raise ValueError(
+            "the derivative of step is 0 on the trajectory, but twins do not meet: compare twin_trajectories"
+        )
     resolution = max(3 * error, 1 / num_iterations)
     state = "edge" if abs(exponent) <= resolution else "chaotic" if exponent > 0 else "ordered"
     return Verdict(state, exponent, error)

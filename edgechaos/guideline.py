@@ -155,7 +155,7 @@ def recommend(
     ordered = probe.j_squared[_SKIPPED:][probe.j_squared[_SKIPPED:] < 1]
     fit = scaling.fit_slope(ordered, len(ordered) - 1)
     constant_d, error = float(fit.slope) / scale, float(fit.standard_error) / scale
-    _check_growth(ordered, constant_d, error, learning_rate)
+    _check_growth(np.asarray(ordered), constant_d, error, learning_rate)
     report(f"ordered phase: D = {constant_d:.2f} +- {error:.2f} from {PROBE_EPOCHS} epochs at eta {learning_rate:g}")
     largest, searched = _largest_stable(probe_of, learning_rate, dataset.num_classes)
     report(f"largest stable eta {largest:g} (alpha {momentum:g}, B {batch_size}), after {searched} epochs")
@@ -209,9 +209,7 @@ def _check_data(dataset: Dataset) -> None:
         raise ValueError("train_images: all samples are equal; there is nothing to learn from them")
 
 
-def _check_growth(
-    ordered: Float[np.ndarray, "entries"], constant_d: float, error: float, learning_rate: float
-) -> None:
+def _check_growth(ordered: Float[np.ndarray, "entries"], constant_d: float, error: float, learning_rate: float) -> None:
     """Raises a ValueError, with a learning rate to try, if the growth of J^2 in the probe is within its noise."""
     growth = float(ordered[-1] - ordered[0])
     if growth < _LEAST_GROWTH or not constant_d > _ERRORS * error:
@@ -271,8 +269,9 @@ def _largest_stable(
             if is_stable(rate):
                 return rate, tried
         raise ValueError(
-            f"learning_rate = {learning_rate:g}: after an epoch at J = 1 the loss is no better than that of a guess, also "
-            f"at all learning rates down to {rate:.2g}; the data may say nothing of the labels"
+            f"learning_rate = {learning_rate:g}: after an epoch at J = 1 the loss is no better than a guess, also at all "
+            f"learning rates tried down to {rate:.2g}: an epoch is too few at this learning rate, or the data say "
+            f"nothing of the labels; try {8 * learning_rate:.2g}"
         )
     return rate, _DOUBLINGS + 1
 

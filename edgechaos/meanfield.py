@@ -57,8 +57,8 @@ def _map(function: Callable[..., Any], activation: Activation, arrays: tuple[Any
 def map_cells(function: Callable[..., Any], activation: Activation, *arrays: Any) -> Any:
     """function(phi, *entries) for each entry of arrays (or of their pytrees) of one shape.
 
-    Arrays whose values are known are filled up to 8, 16 ... 128, 256, 384 ... entries: then few programs serve all sizes,
-    and an entry alone and among others is computed by the same one, to the same bits.
+    Arrays whose values are known are filled up to 8, 16 ... 128, 256, 384 ... entries, so that few programs serve all
+    sizes, and an entry is computed by the same one alone and among up to seven others.
     """
     shape = arrays[0].shape
     size = int(np.prod(shape))
@@ -247,9 +247,7 @@ def _edge(phi: Phi, ratio: jax.Array) -> jax.Array:
 
     trivial = 1 / jnp.abs(slope_of(phi)(jnp.zeros_like(ratio)))
     trivial = jnp.where(_is_odd(phi) & (trivial <= LARGEST_J), trivial, jnp.inf)
-    edge = jax.lax.custom_root(
-        excess, trivial, _search_edge, lambda function, y: y / function(jnp.ones_like(y))
-    )
+    edge = jax.lax.custom_root(excess, trivial, _search_edge, lambda function, y: y / function(jnp.ones_like(y)))
     return jnp.where(edge == trivial, trivial, edge)  # whose derivative is 0
 
 

@@ -33,6 +33,7 @@ def heavy_ball(learning_rate: Scalar, momentum: Scalar = 0.0) -> optax.GradientT
 
     def update_fn(updates: optax.Updates, state: HeavyBallState, params: optax.Params | None = None):
         del params
+
         def accelerate(v: jax.Array, g: jax.Array) -> jax.Array:
             # a learning rate that is an array would lift bfloat16 to its own type
             return (momentum * v - learning_rate * g).astype(v.dtype)

@@ -68,9 +68,7 @@ def _map_overlap(
     return jax.tree.map(lambda leaf: leaf.reshape(j.shape), found)
 
 
-def _overlaps(
-    j0: Scalar, j: Scalar, activation: Activation
-) -> tuple[Float[Array, "*cells"], Float[Array, "*cells"]]:
+def _overlaps(j0: Scalar, j: Scalar, activation: Activation) -> tuple[Float[Array, "*cells"], Float[Array, "*cells"]]:
     """(q0, c) of an array of cells."""
     j0, j = checked_cells(j0, j)
     return _map_overlap(activation, j, mirrored_cells(activation, j0, j))

@@ -1,11 +1,12 @@
 """The state in which iteration of the mean-field map settles, found in few steps and only where iteration goes.
 
-Everything happens in x = (mu / sqrt(q0), ln q0): a fall to 0 and a growth without bound are straight lines there, and no
-number loses digits. An iteration adds the displacement r(x). The way of the iteration is followed by pseudo-transient
+Everything happens in x = (mu / sqrt(q0), ln q0): a fall to 0 and a growth without bound are straight lines there, and
+no number loses digits. An iteration adds the displacement r(x). The way of the iteration is followed by pseudo-transient
 continuation (Kelley & Keyes 1998, SIAM J. Numer. Anal. 35, 508): implicit Euler steps of dx/dt = r(x), which become
 Newton's where the state is near, and are kept short where r is not yet linear or pushes away from a root.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -188,9 +189,9 @@ def _follow(displacement: Callable[[Pair], Pair], start: Pair) -> Pair:
         taken = (surprise < _NONLINEAR * whole) | (time <= _SHORTEST_TIME)
         # rounding is all that is left: exactly nothing, or nothing that a step makes smaller
         is_at_end = ~begins & ((before <= 2 * eps) | (before < 100 * eps) & ~(after < before / 2))
-        kept = way.replace(time=jnp.maximum(time / 4, _SHORTEST_TIME), count=way.count + 1)
+        kept = dataclasses.replace(way, time=jnp.maximum(time / 4, _SHORTEST_TIME), count=way.count + 1)
         new = jax.tree.map(lambda a, b: jnp.where(taken & ~(is_at_end & (after > before)), a, b), new, kept)
-        return new.replace(is_at_end=is_at_end)
+        return dataclasses.replace(new, is_at_end=is_at_end)
 
     def goes_on(way: _Way) -> jax.Array:
         return ~way.is_at_end & (way.count < _MOST_STEPS) & _is_within(way.x)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,8 @@ import edgechaos as ec
 from edgechaos import checks, dynamics
 
 KEY = jax.random.key(3)
+PAIR: Any = lambda x: (x, x)  # noqa: E731
+NUMPY_TANH: Any = np.tanh
 
 
 def logistic(x):
@@ -277,10 +281,13 @@ def test_twins_in_half_precision(dtype):
     ("call", "message"),
     [
         (lambda: ec.jacobian_norm(jnp.tanh, jnp.full(3, jnp.nan)), "^x = nan: must be finite"),
-        (lambda: dynamics.check(lambda x: (x, x), jnp.ones(3), 5), r"step returns tuple: must return one array float32"),
-        (lambda: dynamics.check(np.tanh, jnp.ones(3), 5), "step must be made of jax.numpy"),
+        (
+            lambda: dynamics.check(lambda x: (x, x), jnp.ones(3), 5),
+            r"step returns tuple: must return one array float32",
+        ),
+        (lambda: dynamics.check(NUMPY_TANH, jnp.ones(3), 5), "step must be made of jax.numpy"),
         (lambda: checks.require_count("num_iterations", 5.0, 1), r"num_iterations = 5.0: must be a whole number >= 1"),
-        (lambda: ec.chi(0.0, 1.0, np.tanh), "activation = .*: must be made of jax.numpy"),
+        (lambda: ec.chi(0.0, 1.0, NUMPY_TANH), "activation = .*: must be made of jax.numpy"),
         (lambda: ec.chi(0.0, 1.0, lambda h: h.sum()), r"activation = .*: turns an array \[3\] into"),
         (lambda: checks.require_finite("j0", "0"), "j0 = '0': must be real numbers"),
         (lambda: checks.require_finite("j0", 1j), "j0 = 1j: must be real numbers"),

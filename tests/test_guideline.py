@@ -175,7 +175,10 @@ def changed(**arrays):
     ("dataset", "message"),
     [
         (changed(train_images=np.full_like(DIGITS.train_images, 0.3)), "all samples are equal"),
-        (changed(train_labels=np.zeros_like(DIGITS.train_labels)), "all are 0; with one class there is nothing to learn"),
+        (
+            changed(train_labels=np.zeros_like(DIGITS.train_labels)),
+            "all are 0; with one class",
+        ),
         (changed(num_classes=4), r"train_labels: 9 is not in 0 ... 3"),
     ],
 )

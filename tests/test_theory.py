@@ -1,6 +1,8 @@
 """Every function of the theory for seven activations, against plain iteration, SciPy's quadrature and simulation."""
 
 import functools
+import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +20,7 @@ def steep(h):
     return jnp.tanh(20 * h)
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Any] = {
     "tanh": "tanh",
     "erf": "erf",
     "relu": "relu",
@@ -78,7 +80,7 @@ def averaged(function, mean, width):
     """int Dz function(mean + width z) by SciPy, in pieces around the place where the argument is 0."""
     edges = np.unique(np.clip([-9.0, -mean / width - 0.3, -mean / width, -mean / width + 0.3, 9.0], -9, 9))
     weight = lambda z: np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)  # noqa: E731
-    pieces = zip(edges[:-1], edges[1:], strict=True)
+    pieces = itertools.pairwise(edges)
     return sum(quad(lambda z: weight(z) * function(mean + width * z), *piece, epsabs=1e-12)[0] for piece in pieces)
 
 
