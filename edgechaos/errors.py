@@ -23,11 +23,13 @@ def require(name: str, value: object, allows: Callable[[np.ndarray], np.ndarray]
       allowed: the range in words.
 
     Raises:
-      ValueError: names the argument, its first bad entry and the allowed range.
+      ValueError: names the argument, its first bad entry and the allowed range; also for what is no real number.
     """
     if isinstance(value, jax.core.Tracer):
         return
     entries = np.asarray(value)
+    if entries.dtype.kind in "OSUc":
+        raise ValueError(f"{name} = {value!r}: must be real numbers, {allowed}")
     bad = ~np.asarray(allows(entries))
     if bad.any():
         raise ValueError(f"{name} = {entries[bad].flat[0]}: must be {allowed}")
@@ -41,6 +43,13 @@ def require_positive(name: str, value: object) -> None:
 def require_finite(name: str, value: object) -> None:
     """Refuses NaN and infinity."""
     require(name, value, np.isfinite, "finite")
+
+
+def require_count(name: str, value: object, least: int) -> None:
+    """Refuses what is no whole number, 3.0 included, since it is the length of something; or is below `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(f"{name} = {value!r}: must be a whole number >= {least}")
+    require_at_least(name, int(value), least)
 
 
 def require_at_least(name: str, value: int, least: int) -> None:

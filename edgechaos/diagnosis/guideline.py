@@ -21,7 +21,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Float
 
-from edgechaos import training
+from edgechaos import errors, training
 from edgechaos.analysis.fits import fit_line
 from edgechaos.data.dataset import Dataset
 from edgechaos.theory import scaling
@@ -35,6 +35,7 @@ _TAIL = 0.25  # of the clock's course, left out of the fit at its beginning
 _BATCH_SIZES = (16, 32, 64, 128, 256)
 _MOMENTA = (0.0, 0.5, 0.9)
 _TIMED_STEPS = 40
+_LEAST_GROWTH, _ERRORS = 1e-3, 5  # of J^2 over the probe, and how many standard errors, that tell D
 
 Report = Callable[[str], object]
 
@@ -135,12 +136,14 @@ def recommend(
       report: called with a line for each stage.
 
     Raises:
-      ValueError: the probe diverges, or leaves the ordered phase within its first epoch: names a learning rate to try;
-        B > S; or J^2 does not grow at J = 1, so that nothing needs to be held.
+      ValueError: a number out of range; data from which nothing can be learned (equal inputs, one class); the probe
+        diverges, or leaves the ordered phase within its first epoch, or J^2 grows too little in it to be measured:
+        names a learning rate to try; no learning rate tried is stable; or the growth at J = 1 cannot be told within
+        the held epochs.
     """
     num_samples = len(dataset.train_labels)
-    if not 1 <= batch_size <= num_samples:
-        raise ValueError(f"batch_size = {batch_size}: must be in [1, {num_samples}], the size of the training set")
+    _check_numbers(learning_rate, momentum, batch_size, num_samples)
+    _check_data(dataset)
     on_device = jax.device_put(dataset)
 
     def probe_of(rate: float, num_epochs: int, init_j: float, constraint: str = "none") -> training.Metrics:
@@ -153,6 +156,7 @@ def recommend(
     ordered = probe.j_squared[_SKIPPED:][probe.j_squared[_SKIPPED:] < 1]
     fit = scaling.fit_slope(ordered, len(ordered) - 1)
     constant_d, error = float(fit.slope) / scale, float(fit.standard_error) / scale
+    _check_growth(np.asarray(ordered), constant_d, error, learning_rate)
     report(f"ordered phase: D = {constant_d:.2f} +- {error:.2f} from {PROBE_EPOCHS} epochs at eta {learning_rate:g}")
     largest, searched = _largest_stable(probe_of, learning_rate, dataset.num_classes)
     report(f"largest stable eta {largest:g} (alpha {momentum:g}, B {batch_size}), after {searched} epochs")
@@ -164,10 +168,7 @@ def recommend(
     decay_so_far = np.asarray(held.decay, np.float64)
     clock = (decay_so_far[1:] + decay_so_far[:-1]) / 2
     course = weight_decay_by_epoch(decay_so_far, rate, momentum, num_steps)
-    if not course[-(len(course) // 4) :].mean() > 0:
-        raise ValueError(
-            f"learning_rate = {learning_rate:g}: J^2 does not grow at J = 1, so that nothing needs to be held"
-        )
+    _check_held(course, np.asarray(held.j_squared), rate, constant_d)
     decay, spread, is_falling = steady_state(clock, course)
     report(f"held at the edge, eta {rate:.3g}: lambda = {decay:.3g} +- {spread:.1g} after {HOLD_EPOCHS} epochs")
     relaxation = 4 / (float(scaling.relaxation_rate(scale, num_samples, decay)) / 2)
@@ -186,6 +187,53 @@ def recommend(
         relaxation_epochs=int(np.ceil(relaxation)),
         settings=_settings(dataset, scale, largest / (1 - momentum)),
     )
+
+
+def _check_numbers(learning_rate: float, momentum: float, batch_size: int, num_samples: int) -> None:
+    """Raises a ValueError for a number out of range."""
+    errors.require_positive("learning_rate", learning_rate)
+    errors.require("momentum", momentum, lambda entries: (entries >= 0) & (entries < 1), "in [0, 1)")
+    if not 1 <= batch_size <= num_samples:
+        raise ValueError(f"batch_size = {batch_size}: must be in [1, {num_samples}], the size of the training set")
+
+
+def _check_data(dataset: Dataset) -> None:
+    """Raises a ValueError for data of another shape, labels out of range, or data from which nothing can be learned."""
+    images, labels = np.asarray(dataset.train_images), np.asarray(dataset.train_labels)
+    if images.ndim != 2:
+        raise ValueError(f"train_images {list(images.shape)}: must be [samples, N]; flatten each sample")
+    if labels.min() < 0 or labels.max() >= dataset.num_classes:
+        bad = labels.min() if labels.min() < 0 else labels.max()
+        raise ValueError(f"train_labels: {bad} is not in 0 ... {dataset.num_classes - 1}, the classes of num_classes")
+    if (labels == labels[0]).all():
+        raise ValueError(f"train_labels: all are {labels[0]}; with one class there is nothing to learn")
+    if (images == images[0]).all():
+        raise ValueError("train_images: all samples are equal; there is nothing to learn from them")
+
+
+def _check_growth(ordered: Float[np.ndarray, "entries"], constant_d: float, error: float, learning_rate: float) -> None:
+    """Raises a ValueError, with a learning rate to try, if the growth of J^2 in the probe is within its noise."""
+    growth = float(ordered[-1] - ordered[0])
+    if growth < _LEAST_GROWTH or not constant_d > _ERRORS * error:
+        larger = 0.05 / growth if growth > 0.0005 else 100
+        raise ValueError(
+            f"learning_rate = {learning_rate:g}: J^2 grows by {growth:.2g} in the probe's {PROBE_EPOCHS} epochs, too "
+            f"little to tell D = {constant_d:.3g} +- {error:.2g}; try {learning_rate * max(larger, 2):.2g}"
+        )
+
+
+def _check_held(
+    course: Float[np.ndarray, "epochs"], j_squared: Float[np.ndarray, "entries"], rate: float, constant_d: float
+) -> None:
+    """Raises a ValueError if the held epochs do not tell a decay."""
+    if not np.isfinite(course).all() or not np.isfinite(j_squared).all():
+        raise ValueError(f"learning_rate = {rate:g}: training held at J = 1 diverges; try {rate / 8:.2g}")
+    if not course[-(len(course) // 4) :].mean() > 0:
+        raise ValueError(
+            f"learning_rate = {rate:g}: the hold has taken no weight decay in the last of its {HOLD_EPOCHS} epochs at "
+            f"J = 1, though D = {constant_d:.3g} in the ordered phase; they are too few at this learning rate, or J^2 "
+            f"does not grow there; try {8 * rate:.2g}"
+        )
 
 
 def _check_probe(probe: training.Metrics, learning_rate: float) -> None:
@@ -222,7 +270,11 @@ def _largest_stable(
             rate /= 2
             if is_stable(rate):
                 return rate, tried
-        rate /= 2  # not tried
+        raise ValueError(
+            f"learning_rate = {learning_rate:g}: after an epoch at J = 1 the loss is no better than a guess, also at "
+            f"all learning rates tried down to {rate:.2g}: an epoch is too few at this learning rate, or the data say "
+            f"nothing of the labels; try {8 * learning_rate:.2g}"
+        )
     return rate, _DOUBLINGS + 1
 
 

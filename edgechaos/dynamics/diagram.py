@@ -25,6 +25,7 @@ _STEADY_LOOKS, _STEADY = 3, 0.03  # within which relative range a distance must 
 _APART = 0.5  # of |x|^2 + |x'|^2, which is the squared distance of unrelated states of mean 0
 _LINEAR = 1e-4  # of the same: a squared distance below it may still grow
 _ESCAPED = 1e9
+_PERTURBATIONS = 1e-12, 1.0  # beyond which 1e-5 of it underflows in float32, or exceeds the distance of any two states
 
 
 @struct.dataclass
@@ -261,7 +262,7 @@ def phase_diagram(
       num_neurons: N >= 2.
       num_iterations: at least 20, and rounded down to a multiple of 20; the distance is averaged over the last fifth.
         A cell that has settled before leaves with the average over three twentieths.
-      perturbation_std: of x' - x at the start, for each component.
+      perturbation_std: of x' - x at the start, for each component; in [1e-12, 1].
       activation: phi.
       independent: draws disorder of its own for each cell; many times slower, since it is a product with a vector.
       memory_budget: bytes.
@@ -274,13 +275,23 @@ def phase_diagram(
 
     Source: Fig. 1b and its caption.
     """
-    errors.require_at_least("num_neurons", num_neurons, 2)
-    errors.require_at_least("num_iterations", num_iterations, 20)
+    errors.require_count("num_neurons", num_neurons, 2)
+    errors.require_count("num_iterations", num_iterations, 20)
     errors.require_finite("j0_over_j", j0_over_j)
     errors.require("inverse_j", inverse_j, lambda entries: entries >= 1e-3, ">= 0.001")
-    errors.require_positive("perturbation_std", perturbation_std)
+    smallest, largest = _PERTURBATIONS
+    errors.require(
+        "perturbation_std",
+        perturbation_std,
+        lambda entries: (entries > 0) & (smallest <= entries) & (entries <= largest),
+        f"> 0, in [{smallest:g}, {largest:g}]",
+    )
     activation_function(activation)
-    ratios, inverse = jnp.asarray(j0_over_j), jnp.asarray(inverse_j)
+    axes = jnp.asarray(j0_over_j), jnp.asarray(inverse_j)
+    ratios, inverse = (axis.astype(jnp.promote_types(axis.dtype, jnp.float32)) for axis in axes)
+    for name, axis in (("j0_over_j", ratios), ("inverse_j", inverse)):
+        if axis.ndim != 1 or axis.size == 0:
+            raise ValueError(f"{name} = array {list(axis.shape)}: must be one axis of numbers, not empty")
     slots = slots_at_once(num_neurons, memory_budget, jnp.result_type(ratios, inverse).itemsize)
     return _diagram(key, ratios, inverse, perturbation_std, num_neurons, num_iterations, activation, independent, slots)
 

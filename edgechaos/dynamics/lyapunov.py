@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
@@ -45,7 +46,12 @@ class Verdict(NamedTuple):
 
 
 def check(
-    step: Step, x0: jax.Array, num_iterations: int, num_transient: int = 0, inputs: jax.Array | None = None
+    step: Step,
+    x0: jax.Array,
+    num_iterations: int,
+    num_transient: int = 0,
+    inputs: jax.Array | None = None,
+    name: str = "x0",
 ) -> None:
     """Refuses what cannot be iterated, before anything is.
 
@@ -53,11 +59,12 @@ def check(
       ValueError: x0 is not finite or no vector, `step` changes shape or type, too few iterations, inputs that are not
         finite or not one for each iteration.
     """
-    errors.require_at_least("num_iterations", num_iterations, 1)
-    errors.require_at_least("num_transient", num_transient, 0)
-    errors.require_finite("x0", x0)
+    errors.require_count("num_iterations", num_iterations, 1)
+    errors.require_count("num_transient", num_transient, 0)
+    errors.require_finite(name, x0)
     if x0.ndim == 0 or x0.size == 0 or not jnp.issubdtype(x0.dtype, jnp.floating):
-        raise ValueError(f"x0 = array of {x0.dtype}{list(x0.shape)}: must be real vectors [N] with N >= 1, or [..., N]")
+        given = f"{name} = array of {x0.dtype}{list(x0.shape)}"
+        raise ValueError(f"{given}: must be real vectors [N] with N >= 1, or [..., N]")
     if inputs is not None:
         errors.require_finite("inputs", inputs)
         if inputs.ndim == 0 or len(inputs) != num_transient + num_iterations:
@@ -66,7 +73,14 @@ def check(
                 f"[{num_transient} + {num_iterations}, ...]"
             )
     before = jax.ShapeDtypeStruct(x0.shape[-1:], x0.dtype)
-    after = jax.eval_shape(step, before, *(() if inputs is None else (inputs[0],)))
+    driven = () if inputs is None else (inputs[0],)
+    try:
+        after = jax.eval_shape(lambda x, *u: step(x, *u), before, *driven)  # a ufunc of NumPy itself crashes JAX
+    except jax.errors.TracerArrayConversionError as error:
+        raise ValueError("step must be made of jax.numpy, not of NumPy") from error
+    if not hasattr(after, "shape"):
+        kind = type(after).__name__
+        raise ValueError(f"step returns {kind}: must return one array {before.dtype}{list(before.shape)}")
     if (after.shape, after.dtype) != (before.shape, before.dtype):
         raise ValueError(
             f"step turns {before.dtype}{list(before.shape)} into {after.dtype}{list(after.shape)}: "
@@ -82,6 +96,26 @@ def _over_batch(function: Callable[..., Any], x0: jax.Array, key: PRNGKeyArray) 
     return function(x0, keys)
 
 
+def _norm(x: Float[Array, "N"]) -> Float[Array, ""]:
+    """|x| in float32 or better, where no square overflows or underflows."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    largest = jnp.abs(x).max()
+    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    return scale * jnp.linalg.norm(x / scale)
+
+
+def _check_perturbation(x0: jax.Array, perturbation_std: Float[Array, ""] | float) -> None:
+    """Raises a ValueError for a perturbation that is 0, or that half of the entries of x0 round away."""
+    errors.require_positive("perturbation_std", perturbation_std)
+    if not any(isinstance(value, jax.core.Tracer) for value in (x0, perturbation_std)):
+        spacing = float(jnp.finfo(x0.dtype).eps) * float(np.median(np.abs(np.asarray(x0, np.float64))))
+        if float(perturbation_std) < spacing / 2:
+            raise ValueError(
+                f"perturbation_std = {float(perturbation_std):g}: {x0.dtype} resolves {spacing:.2g} of x0; take a "
+                "larger one, or x0 of another type"
+            )
+
+
 def twin_trajectories(
     step: Step,
     x0: Float[Array, "*batch N"],
@@ -91,7 +125,8 @@ def twin_trajectories(
 ) -> Float[Array, "*batch iterations"]:
     """Distances |x_t - x'_t| of trajectories from x0 and from x0 + N(0, perturbation_std^2), t = 0 ... num_iterations.
 
-    In float32 distances below about 1e-7 |x| are rounding; `lyapunov_exponent` has no such floor.
+    In float32 distances below about 1e-7 |x| are rounding; `lyapunov_exponent` has no such floor. Distances of states
+    in half precision are float32.
 
     Args:
       step: x [N] -> x [N].
@@ -101,7 +136,8 @@ def twin_trajectories(
       perturbation_std: for each component, > 0.
 
     Raises:
-      ValueError: NaN in x0, a step that changes the shape, a number out of range.
+      ValueError: NaN in x0, a step that changes the shape, a number out of range, a perturbation that the type of x0
+        rounds away.
 
     Source: Fig. 1b and Appendix B.
 
@@ -111,17 +147,17 @@ def twin_trajectories(
     """
     x0 = jnp.asarray(x0)
     check(step, x0, num_iterations)
-    errors.require_positive("perturbation_std", perturbation_std)
+    _check_perturbation(x0, perturbation_std)
 
     def distances(x: jax.Array, key: PRNGKeyArray) -> jax.Array:
-        twin = x + perturbation_std * jax.random.normal(key, x.shape, x.dtype)
+        twin = x + (perturbation_std * jax.random.normal(key, x.shape, x.dtype)).astype(x.dtype)
 
         def iterate(pair: tuple[jax.Array, jax.Array], _: None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
             new = step(pair[0]), step(pair[1])
-            return new, jnp.linalg.norm(new[0] - new[1])
+            return new, _norm(new[0] - new[1])
 
         _, later = jax.lax.scan(iterate, (x, twin), length=num_iterations)
-        return jnp.concatenate([jnp.linalg.norm(x - twin)[None], later])
+        return jnp.concatenate([_norm(x - twin)[None], later])
 
     return _over_batch(distances, x0, key)
 
@@ -130,6 +166,8 @@ def jacobian_norm(
     step: Step, x: Float[Array, "*batch N"], num_probes: int | None = None, key: PRNGKeyArray | None = None
 ) -> Float[Array, "*batch"]:
     """|J|_F / sqrt(N) of the Jacobian J of `step` at x, the left-hand side of Eq. 1 (which is 1 at the edge).
+
+    Squares are summed in float32 or better, scaled so that none overflows.
 
     Args:
       step: x [N] -> x [N].
@@ -146,24 +184,24 @@ def jacobian_norm(
     3.0
     """
     x = jnp.asarray(x)
-    check(step, x, 1)
+    check(step, x, 1, name="x")
     if num_probes is not None:
-        errors.require_at_least("num_probes", num_probes, 1)
+        errors.require_count("num_probes", num_probes, 1)
         if key is None:
             raise ValueError(f"key = None: num_probes = {num_probes} random probes need a key")
 
     def exact(x: jax.Array, _: PRNGKeyArray) -> jax.Array:
         columns = jax.lax.map(
-            lambda v: jnp.sum(jax.jvp(step, (x,), (v,))[1] ** 2),
+            lambda v: _norm(jax.jvp(step, (x,), (v,))[1]),
             jnp.eye(len(x), dtype=x.dtype),
             batch_size=_EXACT_COLUMNS,
         )
-        return jnp.sqrt(columns.sum() / len(x))
+        return _norm(columns) / len(x) ** 0.5
 
     def probed(x: jax.Array, key: PRNGKeyArray) -> jax.Array:
         signs = jax.random.rademacher(key, (num_probes or 0, len(x)), x.dtype)
         images = jax.vmap(jax.linearize(step, x)[1])(signs)
-        return jnp.sqrt((images**2).sum() / images.size)
+        return _norm(images.ravel()) / images.size**0.5
 
     return _over_batch(exact if num_probes is None else probed, x, jax.random.key(0) if key is None else key)
 
@@ -319,6 +357,13 @@ def _last(length: int) -> Bool[Array, "length"]:
     return jnp.arange(length) == length - 1
 
 
+def _twins_meet(step: Step, x: jax.Array, key: PRNGKeyArray, num_iterations: int) -> bool:
+    """Whether twins a thousandth and a tenth of a state apart come together."""
+    size = max(float(_norm(x)) / len(x) ** 0.5, 1e-3)
+    meet = [twin_trajectories(step, x, key, num_iterations, share * size)[jnp.array([0, -1])] for share in (1e-3, 0.1)]
+    return all(bool(last <= 1e-3 * first) for first, last in meet)
+
+
 def order_or_chaos(
     step: Step,
     x0: Float[Array, "N"],
@@ -339,20 +384,28 @@ def order_or_chaos(
       num_transient: >= 0.
 
     Raises:
-      ValueError: as `lyapunov_exponent`; num_iterations < 64, for which there is no standard error; a trajectory that
-        leaves the finite numbers.
+      ValueError: as `lyapunov_exponent`; num_iterations < 64, for which there is no standard error; a batch; a
+        trajectory that leaves the finite numbers; or a derivative that vanishes, as that of `jnp.round` does, while
+        twins do not meet. (If they meet, the state is ordered with an exponent of -inf and an error of NaN.)
 
     >>> print(order_or_chaos(lambda x: jnp.tanh(x / 2), jnp.ones(3)).state)
     ordered
     """
-    errors.require_at_least("num_iterations", num_iterations, 2 * _BATCHES)
-    result = jax.jit(lambda x, key: lyapunov_exponent(step, x, key, num_iterations, num_transient))(
-        jnp.asarray(x0), jax.random.key(0) if key is None else key
-    )
+    errors.require_count("num_iterations", num_iterations, 2 * _BATCHES)
+    x0, key = jnp.asarray(x0), jax.random.key(0) if key is None else key
+    check(step, x0, num_iterations, num_transient)
+    if x0.ndim != 1:
+        raise ValueError(f"x0 = array {list(x0.shape)}: must be one state [N]; map over a batch yourself")
+    num_steps = num_transient + num_iterations
+    result, last = jax.jit(
+        lambda x, key: (lyapunov_exponent(step, x, key, num_iterations, num_transient), _transient(step, x, num_steps))
+    )(x0, key)
     exponent, error = float(result.exponent), float(result.standard_error)
-    if exponent != exponent or exponent == float("inf"):
+    if exponent != exponent or exponent == float("inf") or not jnp.isfinite(last).all():
+        raise ValueError(f"the trajectory from x0 leaves the finite numbers within {num_steps} steps")
+    if exponent == -float("inf") and not _twins_meet(step, last, key, num_iterations):
         raise ValueError(
-            f"the trajectory from x0 leaves the finite numbers within {num_transient + num_iterations} steps"
+            "the derivative of step is 0 on the trajectory, but twins do not meet: compare twin_trajectories"
         )
     resolution = max(3 * error, 1 / num_iterations)
     state = "edge" if abs(exponent) <= resolution else "chaotic" if exponent > 0 else "ordered"

@@ -13,173 +13,65 @@ from jaxtyping import Array, Bool, Float, Num
 from edgechaos import errors
 from edgechaos.theory.activations import Activation, Phi, activation_function
 from edgechaos.theory.quadrature import gaussian_average
+from edgechaos.theory.stationary import Cell, has_other_state, slope_of, solve_cell, with_unit_tangents
 
 Scalar = Num[Array | np.ndarray, "..."] | np.number | float | int
 
 LARGEST_J = 1000.0  # beyond it the quadrature is not tested
-_DAMPED_STEPS = 30
-NEWTON_STEPS = 60
-_DIRECTION_STEPS = 60
-_BISECTIONS = 60
-_UNBOUNDED = 1e6  # a state beyond it is taken to grow for ever
-SMALL, _LARGE = 1e-6, 1e3  # sqrt(q0) at which a state that has collapsed to 0, or grows, is looked at
-_CELLS_AT_ONCE = 128  # their nodes fit a processor's cache
+_GRID = 32  # values of J on a ray among which an edge is looked for; an even number does not hit J = 1
+_CELLS_AT_ONCE, _FEWEST_CELLS = 128, 8  # the nodes of so many fit a processor's cache
 
 
 @struct.dataclass
 class FixedPoint:
-    """mu = <x>, q0 = <x^2> of the stationary state, and whether it is a stable solution.
+    """mu = <x>, q0 = <x^2> of the stationary state, and what is known of it.
 
-    Where there is no stable fixed point, `converged` is False and the state is infinite if it grows without bound.
+    Attributes:
+      mu: infinite where iteration goes beyond all bounds.
+      q0: likewise.
+      converged: whether the state is a stable fixed point to which iteration from mu = q0 = 1 goes. Where it is False
+        and q0 is finite, iteration does not settle, and the numbers are those of an unstable state in between.
+      other_state: whether iteration from a very small or a very large start settles elsewhere, so that the start
+        decides. The mirror image (-mu, q0) under an odd phi does not count.
     """
 
     mu: Float[Array, "*cells"]
     q0: Float[Array, "*cells"]
     converged: Bool[Array, "*cells"]
+    other_state: Bool[Array, "*cells"]
 
 
-@struct.dataclass
-class Cell:
-    """What the theory knows of one cell.
-
-    Beside the state: mean and width of the local field J0 mu + J sqrt(q0) z, and the factor by which a small change of
-    (mu, q0) grows per iteration. A state that has collapsed to 0 has the field of its last direction at
-    sqrt(q0) = 1e-6: slopes that have a kink at 0 depend on the direction.
-    """
-
-    mu: jax.Array
-    q0: jax.Array
-    field_mean: jax.Array
-    field_width: jax.Array
-    mode: jax.Array
-    converged: jax.Array
-
-
-def slope_of(phi: Phi) -> Phi:
-    """phi' for an array of any shape."""
-    return jnp.vectorize(jax.grad(lambda h: phi(h).sum()))
-
-
-def _moments(phi: Phi, j0: jax.Array, j: jax.Array, state: Float[Array, "2"]) -> Float[Array, "2"]:
-    """(mu, q0) after one iteration: int Dz phi(J0 mu + J sqrt(q0) z) and the same of phi^2."""
-    mu, q0 = state
-    # sqrt has an infinite slope at 0; the floor makes all smaller q0 and q0 = 0 the same
-    width = j * jnp.sqrt(jnp.maximum(q0, SMALL**2))
-    return gaussian_average(lambda h: jnp.stack([phi(h), phi(h) ** 2]), j0 * mu, width)
-
-
-def _find_root(
-    residual: Callable[[Float[Array, "2"]], Float[Array, "2"]], state: Float[Array, "2"]
-) -> Float[Array, "2"]:
-    """Newton's method after some damped iterations, which choose the attractor and bring the state near it.
-
-    Newton's steps are quick where plain iteration slows down, at a transition; a step that leaves q0 >= 0 or is not
-    finite is replaced by a damped one.
-    """
-
-    def damped(state: jax.Array) -> jax.Array:
-        return jnp.clip(state + residual(state) / 2, -_UNBOUNDED, _UNBOUNDED)
-
-    def newton(carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-        state, _, count = carry
-        (a, b), (c, d) = jax.jacfwd(residual)(state)
-        f, g = residual(state)
-        proposal = state - jnp.stack([d * f - b * g, a * g - c * f]) / (a * d - b * c)
-        allowed = jnp.isfinite(proposal).all() & (proposal[1] >= -jnp.abs(state[1])) & (proposal[1] < _UNBOUNDED)
-        new = jnp.where(allowed, proposal.at[1].set(jnp.maximum(proposal[1], 0)), damped(state))
-        return new, jnp.abs(new - state).max(), count + 1
-
-    def unsettled(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        state, change, count = carry
-        return (change > 2 * jnp.finfo(state.dtype).eps * jnp.abs(state).max()) & (count < NEWTON_STEPS)
-
-    state = jax.lax.fori_loop(0, _DAMPED_STEPS, lambda _, state: damped(state), state)
-    return jax.lax.while_loop(unsettled, newton, (state, jnp.full((), jnp.inf, state.dtype), jnp.zeros((), int)))[0]
-
-
-def _solve_linear(
-    function: Callable[[Float[Array, "2"]], Float[Array, "2"]], right: Float[Array, "2"]
-) -> Float[Array, "2"]:
-    """Solves function(x) = right for a linear function, for implicit differentiation."""
-    return jnp.linalg.solve(jax.jacobian(function)(right), right)
-
-
-def _direction(phi: Phi, j0: jax.Array, j: jax.Array, size: float) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """mu / sqrt(q0) that a state held at sqrt(q0) = size turns to under iteration, and its growth per iteration."""
-
-    def turn(carry: tuple[jax.Array, jax.Array], _: None) -> tuple[tuple[jax.Array, jax.Array], None]:
-        mu, q0 = _moments(phi, j0, j, jnp.stack([carry[0] * size, jnp.full_like(j, size**2)]))
-        new = jnp.sqrt(jnp.maximum(q0, jnp.finfo(j.dtype).tiny))
-        return (mu / new, new / size), None
-
-    start = jnp.ones_like(j), jnp.ones_like(j)
-    return jax.lax.scan(turn, start, length=_DIRECTION_STEPS)[0]
-
-
-def solve_cell(phi: Phi, j0: jax.Array, j: jax.Array) -> Cell:
-    """Solves one cell."""
-
-    def residual(state: jax.Array) -> jax.Array:
-        return _moments(phi, j0, j, state) - state
-
-    start = jnp.stack([jnp.where(j0 > 0, 1.0, 0.0).astype(j.dtype), jnp.ones_like(j)])
-    state = jax.lax.custom_root(residual, start, _find_root, _solve_linear)
-    mu, q0 = state
-    collapsed = q0 < 100 * SMALL**2
-    ratio, growth_of_small = _direction(phi, j0, j, SMALL)
-    _, growth_of_large = _direction(phi, j0, j, _LARGE)
-    size = jnp.where(collapsed, SMALL, jnp.sqrt(jnp.where(collapsed, 1.0, q0)))
-    field_mean, field_width = j0 * jnp.where(collapsed, SMALL * ratio, mu), j * size
-
-    # solved to rounding, and small changes do not grow; what fell to 0 from above has nothing to grow towards
-    eps = jnp.finfo(j.dtype).eps
-    solved = jnp.abs(residual(state)).max() < 100 * eps * jnp.maximum(1, q0)
-    jacobian = jax.jacfwd(residual)(state) + jnp.eye(2, dtype=j.dtype)
-    mode = _spectral_radius(jacobian)
-    steady = mode < 1 + eps**0.5
-    fell = (growth_of_small < 1) | (growth_of_large < 1) & steady
-    converged = solved & jnp.where(collapsed, fell, steady)
-    unbounded = ~converged & (growth_of_large > 1)
-    endless = jnp.where(ratio > 0, jnp.inf, jnp.where(ratio < 0, -jnp.inf, 0.0))
-    return Cell(
-        jnp.where(unbounded, endless, jnp.where(collapsed, 0.0, mu)),
-        jnp.where(unbounded, jnp.inf, jnp.where(collapsed, 0.0, q0)),
-        field_mean,
-        field_width,
-        mode,
-        converged,
-    )
-
-
-def _spectral_radius(matrix: Float[Array, "2 2"]) -> Float[Array, ""]:
-    """Largest absolute eigenvalue of a 2 x 2 matrix."""
-    (a, b), (c, d) = matrix
-    half_trace, determinant = (a + d) / 2, a * d - b * c
-    discriminant = half_trace**2 - determinant
-    real = jnp.abs(half_trace) + safe_sqrt(discriminant)
-    return jnp.where(discriminant >= 0, real, safe_sqrt(determinant))
-
-
-def safe_sqrt(x: jax.Array) -> jax.Array:
-    """sqrt(x), and 0 with a finite gradient where x <= 0."""
-    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)
-
-
-def mirrored(phi: Phi, j0: jax.Array) -> jax.Array:
-    """|J0| if phi is odd, as far as a few points tell: x_t -> (-1)^t x_t turns J0 into -J0 and keeps all distances."""
+def _is_odd(phi: Phi) -> Bool[Array, ""]:
+    """Whether phi is odd, as far as a few points tell."""
     points = jnp.array([0.3, 1.0, 2.7])
-    odd = (jnp.abs(phi(points) + phi(-points)) < 1e-6).all()
-    return jnp.where(odd, jnp.abs(j0), j0)
+    return (jnp.abs(phi(points) + phi(-points)) <= 1e-6 * jnp.abs(phi(points))).all()
 
 
 @functools.partial(jax.jit, static_argnames=("function", "activation"))
-def _map_cells(
-    function: Callable[..., Any], activation: Activation, j0: Float[Array, "*cells"], j: Float[Array, "*cells"]
-) -> Any:
-    """function(phi, j0, j) of one cell, for arrays of cells."""
-    phi = activation_function(activation)
-    cells = jax.lax.map(lambda cell: function(phi, *cell), (j0.ravel(), j.ravel()), batch_size=_CELLS_AT_ONCE)
-    return jax.tree.map(lambda values: values.reshape(j0.shape), cells)
+def _map(function: Callable[..., Any], activation: Activation, arrays: tuple[Any, ...]) -> Any:
+    """function(phi, *entries) for each entry of flat arrays."""
+    phi = with_unit_tangents(activation_function(activation))
+    return jax.lax.map(lambda entries: function(phi, *entries), arrays, batch_size=_CELLS_AT_ONCE)
+
+
+def map_cells(function: Callable[..., Any], activation: Activation, *arrays: Any) -> Any:
+    """function(phi, *entries) for each entry of arrays (or of their pytrees) of one shape.
+
+    Arrays whose values are known are filled up to 8, 16 ... 128, 256, 384 ... entries, so that few programs serve all
+    sizes, and an entry is computed by the same one alone and among up to seven others.
+    """
+    shape = arrays[0].shape
+    size = int(np.prod(shape))
+    padded = size if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arrays)) else _filled(size)
+    flat = jax.tree.map(lambda leaf: jnp.pad(leaf.ravel(), (0, padded - size), mode="edge") if size else leaf, arrays)
+    return jax.tree.map(lambda leaf: leaf[:size].reshape(shape), _map(function, activation, flat))
+
+
+def _filled(size: int) -> int:
+    """The number of entries that `size` of them are filled up to."""
+    if size > _CELLS_AT_ONCE:
+        return -(-size // _CELLS_AT_ONCE) * _CELLS_AT_ONCE
+    return size and max(_FEWEST_CELLS, 1 << (size - 1).bit_length())
 
 
 def checked_cells(j0: Scalar, j: Scalar) -> tuple[Float[Array, "*cells"], Float[Array, "*cells"]]:
@@ -191,20 +83,34 @@ def checked_cells(j0: Scalar, j: Scalar) -> tuple[Float[Array, "*cells"], Float[
     return j0, j
 
 
+def _mirrored(phi: Phi, j0: jax.Array) -> jax.Array:
+    """The J0 that has all distances of this one: x_t -> (-1)^t x_t turns J0 into -J0 for an odd phi."""
+    return jnp.where(_is_odd(phi), jnp.abs(j0), j0)
+
+
+def mirrored_cells(activation: Activation, j0: Float[Array, "*cells"], j: Float[Array, "*cells"]) -> Cell:
+    """The solved cells that have all distances of these."""
+    return map_cells(solve_cell, activation, map_cells(_mirrored, activation, j0), j)
+
+
 def fixed_point(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> FixedPoint:
     """Solves mu = int Dz phi(J0 mu + J sqrt(q0) z), q0 = int Dz phi^2(...) for the state that iteration settles in.
 
-    Of several solutions it is the one reached from mu = q0 = 1 (mu = 0 for J0 <= 0): ferromagnetic where there is such
-    a state. It may be differentiated (implicitly, through the equations).
+    Of several solutions it is the one that plain iteration reaches from mu = q0 = 1 (mu = 0 and q0 = 1 for J0 <= 0):
+    ferromagnetic where there is such a state. `other_state` says that another start leads to another state: silu at
+    J0 = 0, J = 1.8 grows without bound from q0 = 1 and falls to 0 from a small q0. It may be differentiated
+    (implicitly, through the equations).
 
     Args:
       j0: J0, any shape and sign.
       j: J in (0, 1000], broadcast against j0.
-      activation: "tanh", "erf", "relu", or any function of an array, entry by entry.
+      activation: "tanh", "erf", "relu", or any function of an array, entry by entry, whose structure lies near 0: the
+        averages are by quadrature, and where two rules differ by more than 2 % nothing is said.
 
     Returns:
       The state. `converged` is False where there is no stable fixed point: relu beyond its boundary (mu and q0 are
-      infinite), or J0 < 0 so strong that mu alternates in sign (mu = 0 is returned, the state between the signs).
+      infinite), or J0 < 0 so strong that mu alternates in sign (mu = 0 is returned, the state between the signs); and
+      where the quadrature does not resolve phi (sin(h) for J sqrt(q0) > 8 or so).
 
     Raises:
       ValueError: j out of range, a number that is not finite, an unknown activation.
@@ -214,22 +120,22 @@ def fixed_point(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> Fixed
     >>> state = fixed_point(0.0, 2.0)
     >>> print(state.q0.round(2), state.converged)
     0.53 True
-    >>> print(fixed_point(0.0, 1.5, "relu"))
-    FixedPoint(mu=Array(inf, dtype=float32), q0=Array(inf, dtype=float32), converged=Array(False, dtype=bool))
+    >>> state = fixed_point(0.0, 1.5, "relu")
+    >>> print(state.q0, state.converged)
+    inf False
+    >>> print(fixed_point(0.0, 1.8, jax.nn.silu).other_state)
+    True
     """
-    cells = _map_cells(solve_cell, activation, *checked_cells(j0, j))
-    return FixedPoint(cells.mu, cells.q0, cells.converged)
+    j0, j = checked_cells(j0, j)
+    cells = map_cells(solve_cell, activation, j0, j)
+    return FixedPoint(cells.mu, cells.q0, cells.converged, map_cells(has_other_state, activation, j0, j, cells))
 
 
 def chi_of(phi: Phi, j: jax.Array, cell: Cell) -> jax.Array:
-    """Eq. 3's left-hand side in a solved cell."""
+    """Eq. 3's left-hand side in a solved cell; NaN if nothing is known of it."""
     slope = slope_of(phi)
-    return j**2 * gaussian_average(lambda h: slope(h) ** 2, cell.field_mean, cell.field_width)
-
-
-def _chi(phi: Phi, j0: jax.Array, j: jax.Array) -> jax.Array:
-    """Eq. 3's left-hand side of one cell."""
-    return chi_of(phi, j, solve_cell(phi, mirrored(phi, j0), j))
+    average = gaussian_average(lambda h: slope(h) ** 2, cell.field_mean, cell.field_width)
+    return jnp.where(cell.known, j**2 * average, jnp.nan)
 
 
 def chi(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
@@ -244,19 +150,18 @@ def chi(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
       j: J in (0, 1000], broadcast against j0.
       activation: as in `fixed_point`.
 
+    Returns:
+      chi of the state from mu = q0 = 1; NaN where iteration settles in no state and no direction, or the quadrature
+      does not resolve phi.
+
     Raises:
       ValueError: as in `fixed_point`.
 
     >>> print(chi(0.0, 0.5))
     0.25
     """
-    return _map_cells(_chi, activation, *checked_cells(j0, j))
-
-
-def _exponent(phi: Phi, j0: jax.Array, j: jax.Array) -> jax.Array:
-    """`predicted_exponent` of one cell."""
-    cell = solve_cell(phi, mirrored(phi, j0), j)
-    return jnp.log(jnp.maximum(chi_of(phi, j, cell), cell.mode**2)) / 2
+    j0, j = checked_cells(j0, j)
+    return map_cells(chi_of, activation, j, mirrored_cells(activation, j0, j))
 
 
 def predicted_exponent(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
@@ -264,12 +169,16 @@ def predicted_exponent(j0: Scalar, j: Scalar, activation: Activation = "tanh") -
 
     Small differences of random direction grow by sqrt(chi). A difference along the mean changes (mu, q0) and grows by
     m, the leading eigenvalue of their map (J0 where mu = 0, for tanh); it decides near the transition to the
-    ferromagnetic phase, where m = 1 while chi < 1.
+    ferromagnetic phase, where m = 1 while chi < 1. Where the state grows without bound (relu), m is the growth of its
+    size: a difference along the state grows with it.
 
     Args:
       j0: J0, any shape.
       j: J in (0, 1000], broadcast against j0.
       activation: as in `fixed_point`.
+
+    Returns:
+      The exponent, -inf where both vanish, NaN where `chi` is.
 
     Raises:
       ValueError: as in `fixed_point`.
@@ -277,41 +186,69 @@ def predicted_exponent(j0: Scalar, j: Scalar, activation: Activation = "tanh") -
     >>> print(predicted_exponent(jnp.array([0.0, 0.75]), 0.5).round(2))  # ln J and ln J0
     [-0.69 -0.29]
     """
-    return _map_cells(_exponent, activation, *checked_cells(j0, j))
+    j0, j = checked_cells(j0, j)
+    cells = mirrored_cells(activation, j0, j)
+    return jnp.maximum(jnp.log(map_cells(chi_of, activation, j, cells)) / 2, jnp.log(cells.mode))
 
 
-@functools.partial(jax.jit, static_argnames="activation")
-def _edges(activation: Activation, ratios: Float[Array, "*rays"]) -> Float[Array, "*rays"]:
-    """`edge_of_chaos` of an array."""
-    phi = activation_function(activation)
+@struct.dataclass
+class _Search:
+    """Where the search for an edge stands.
 
-    def excess(ratio: jax.Array, j: jax.Array) -> jax.Array:
-        return jnp.log(_chi(phi, ratio * j, j))
+    Attributes:
+      low: largest J known before the edge.
+      high: smallest J known beyond it; infinite while there is none.
+      is_one: whether chi was known up to the edge, and above 1 beyond it.
+      is_trivial: whether mu = q0 = 0 up to 0.999 / phi'(0).
+    """
 
-    def bisect(function: Phi, largest: jax.Array) -> jax.Array:
-        def halve(_: jax.Array, bracket: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            low, high = bracket
-            middle = jnp.sqrt(low * high)
-            chaotic = function(middle) > 0
-            return jnp.where(chaotic, low, middle), jnp.where(chaotic, middle, high)
+    low: Float[Array, ""]
+    high: Float[Array, ""]
+    is_one: Bool[Array, ""]
+    is_trivial: Bool[Array, ""]
 
-        low, high = jax.lax.fori_loop(0, _BISECTIONS, halve, (1 / largest, largest))
-        return jnp.sqrt(low * high)
 
-    def edge(ratio: jax.Array) -> jax.Array:
-        # chi at the trivial state is (J phi'(0))^2; a ray that is trivial almost up to 1 has its edge there
-        trivial = 1 / jnp.abs(slope_of(phi)(jnp.zeros_like(ratio)))
-        below = 0.99 * trivial
-        is_trivial = jnp.isfinite(trivial) & (
-            jnp.abs(excess(ratio, jnp.where(jnp.isfinite(below), below, 1.0)) - 2 * jnp.log(0.99)) < 1e-5
+def _search_edge(excess: Phi, trivial: jax.Array) -> jax.Array:
+    """Where excess = ln chi turns positive; infinity if nowhere, NaN if that is not one known place.
+
+    First 0.999 times `trivial` is looked at, then a grid from its lower end, then bisection, all in one loop, so that
+    excess is compiled once. A ray that is trivial almost up to `trivial` has its edge there: chi is (J phi'(0))^2.
+    """
+    dtype, span = trivial.dtype, np.log(LARGEST_J)
+    grid = jnp.exp(jnp.linspace(-span, span, _GRID, dtype=dtype))
+    bisections = int(np.ceil(np.log2(2 * span / (_GRID - 1) / jnp.finfo(dtype).eps)))
+
+    def look(count: jax.Array, search: _Search) -> _Search:
+        asks, scans, crossed = count < 0, count < _GRID, jnp.isfinite(search.high)
+        j = jnp.where(scans, grid[jnp.clip(count, 0, _GRID - 1)], jnp.sqrt(search.low * search.high))
+        value = excess(jnp.where(asks, jnp.where(jnp.isfinite(trivial), 0.999 * trivial, 1.0), j))
+        narrows = ~asks & ~(scans & crossed)
+        # next to a jump iteration takes for ever, and for lack of a state chi is not known: that place is the edge
+        unknown = jnp.isnan(value) & (scans | ~(search.high < 1.001 * search.low))
+        fits = jnp.where(scans & crossed, ~(value <= 0), ~unknown) | asks | ~scans & ~crossed
+        return _Search(
+            jnp.where(narrows & ~(value > 0), j, search.low),
+            jnp.where(narrows & (value > 0), j, search.high),
+            search.is_one & fits,
+            search.is_trivial | asks & jnp.isfinite(trivial) & (jnp.abs(value - 2 * jnp.log(0.999)) < 1e-5),
         )
-        largest = jnp.full_like(ratio, LARGEST_J)
-        crossing = jax.lax.custom_root(
-            functools.partial(excess, ratio), largest, bisect, lambda function, y: y / function(jnp.ones_like(y))
-        )
-        return jnp.where(is_trivial, trivial, jnp.where(crossing > 0.999 * LARGEST_J, jnp.inf, crossing))
 
-    return jax.lax.map(edge, ratios.ravel(), batch_size=_CELLS_AT_ONCE).reshape(ratios.shape)
+    first = _Search(jnp.zeros((), dtype), jnp.full((), jnp.inf, dtype), jnp.array(True), jnp.array(False))
+    search = jax.lax.fori_loop(-1, _GRID + bisections, look, first)
+    place = jnp.where(search.is_one & (search.low > 0), jnp.sqrt(search.low * search.high), jnp.nan)
+    return jnp.where(search.is_trivial & jnp.isfinite(place), trivial, place)
+
+
+def _edge(phi: Phi, ratio: jax.Array) -> jax.Array:
+    """`edge_of_chaos` of one ray."""
+
+    def excess(j: jax.Array) -> jax.Array:
+        return jnp.log(chi_of(phi, j, solve_cell(phi, _mirrored(phi, ratio * j), j)))
+
+    trivial = 1 / jnp.abs(slope_of(phi)(jnp.zeros_like(ratio)))
+    trivial = jnp.where(_is_odd(phi) & (trivial <= LARGEST_J), trivial, jnp.inf)
+    edge = jax.lax.custom_root(excess, trivial, _search_edge, lambda function, y: y / function(jnp.ones_like(y)))
+    return jnp.where(edge == trivial, trivial, edge)  # whose derivative is 0
 
 
 def edge_of_chaos(j0_over_j: Scalar, activation: Activation = "tanh") -> jax.Array:
@@ -322,9 +259,15 @@ def edge_of_chaos(j0_over_j: Scalar, activation: Activation = "tanh") -> jax.Arr
     J0/J > 1 the state is magnetised, chi crosses 1 with a slope, and bisection finds where (Eq. 3).
 
     Args:
-      j0_over_j: J0/J, any shape; infinity is returned where the edge lies beyond J = 1000.
+      j0_over_j: J0/J, any shape.
       activation: as in `fixed_point`. For relu it is where differences begin to outgrow the shrinking state (J0 < 0)
-        or the growing one (J0 > 0); at J0 = 0 it is where the state itself ceases to be bounded, J^2 = 2.
+        or the growing one (J0 > 0); at J0 = 0 it is where the state itself ceases to be bounded, J^2 = 2. For gelu and
+        silu chi jumps over 1 where the state begins to grow.
+
+    Returns:
+      J at the edge: the smallest in [0.001, 1000] beyond which chi > 1. Infinity where it lies beyond J = 1000. NaN
+      where it is not known: chi is below 1 again further out (several edges on the ray, as far as 61 values of J
+      tell), or is not known on the way there. The derivative is that of a crossing; it has no meaning at a jump.
 
     Raises:
       ValueError: a number that is not finite, an unknown activation.
@@ -333,4 +276,4 @@ def edge_of_chaos(j0_over_j: Scalar, activation: Activation = "tanh") -> jax.Arr
     [1.    1.    3.636]
     """
     errors.require_finite("j0_over_j", j0_over_j)
-    return _edges(activation, jnp.asarray(j0_over_j, jnp.result_type(float)))
+    return map_cells(_edge, activation, jnp.asarray(j0_over_j, jnp.result_type(float)))

@@ -7,18 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from edgechaos.theory.activations import Activation, Phi, activation_function
-from edgechaos.theory.meanfield import (
-    NEWTON_STEPS,
-    SMALL,
-    Scalar,
-    checked_cells,
-    chi_of,
-    mirrored,
-    safe_sqrt,
-    slope_of,
-    solve_cell,
-)
+from edgechaos.theory.meanfield import Scalar, checked_cells, chi_of, mirrored_cells
 from edgechaos.theory.quadrature import gaussian_average
+from edgechaos.theory.stationary import SMALL, Cell, safe_sqrt, slope_of, with_unit_tangents
+
+_NEWTON_STEPS = 60
 
 
 def _overlap_map(phi: Phi, j: jax.Array, j0_mu: jax.Array, q0: jax.Array, c: jax.Array) -> Float[Array, "2"]:
@@ -35,10 +28,9 @@ def _overlap_map(phi: Phi, j: jax.Array, j0_mu: jax.Array, q0: jax.Array, c: jax
     return gaussian_average(lambda means: jax.vmap(inner)(means).T ** 2, j0_mu, shared)
 
 
-def _overlap(phi: Phi, j0: jax.Array, j: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _overlap(phi: Phi, j: jax.Array, cell: Cell) -> tuple[jax.Array, jax.Array]:
     """(q0, c) of one cell."""
-    cell = solve_cell(phi, mirrored(phi, j0), j)
-    chaotic = (chi_of(phi, j, cell) > 1) & jnp.isfinite(cell.q0)
+    chaotic = (chi_of(phi, j, cell) > 1) & ~cell.grows
 
     def residual(c: jax.Array) -> jax.Array:
         return _overlap_map(phi, j, cell.field_mean, cell.q0, c)[0] - c
@@ -51,7 +43,7 @@ def _overlap(phi: Phi, j0: jax.Array, j: jax.Array) -> tuple[jax.Array, jax.Arra
             return new, jnp.abs(new - c), count + 1
 
         def unsettled(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-            return (carry[1] > 4 * jnp.finfo(j.dtype).eps) & (carry[2] < NEWTON_STEPS)
+            return (carry[1] > 4 * jnp.finfo(j.dtype).eps) & (carry[2] < _NEWTON_STEPS)
 
         return jax.lax.while_loop(unsettled, newton, (start, jnp.full_like(j, jnp.inf), jnp.zeros((), int)))[0]
 
@@ -62,21 +54,28 @@ def _overlap(phi: Phi, j0: jax.Array, j: jax.Array) -> tuple[jax.Array, jax.Arra
 
     # without a mean the overlap of an odd phi is 0: the double integral is spared
     needed = chaotic & (jnp.abs(cell.mu) > SMALL)
-    return cell.q0, jax.lax.cond(needed, solve, lambda: jnp.where(chaotic, cell.mu**2, cell.q0))
+    c = jax.lax.cond(needed, solve, lambda: jnp.where(chaotic, cell.mu**2, cell.q0))
+    return jnp.where(cell.known, cell.q0, jnp.nan), jnp.where(cell.known, c, jnp.nan)
 
 
 @functools.partial(jax.jit, static_argnames="activation")
 def _map_overlap(
-    activation: Activation, j0: Float[Array, "*cells"], j: Float[Array, "*cells"]
+    activation: Activation, j: Float[Array, "*cells"], cells: Cell
 ) -> tuple[Float[Array, "*cells"], Float[Array, "*cells"]]:
     """`_overlap` of cells one after the other, so that those which need no double integral do not wait for one."""
-    phi = activation_function(activation)
-    q0, c = jax.lax.map(lambda cell: _overlap(phi, *cell), (j0.ravel(), j.ravel()))
-    return q0.reshape(j0.shape), c.reshape(j0.shape)
+    phi = with_unit_tangents(activation_function(activation))
+    found = jax.lax.map(lambda cell: _overlap(phi, *cell), jax.tree.map(jnp.ravel, (j, cells)))
+    return jax.tree.map(lambda leaf: leaf.reshape(j.shape), found)
+
+
+def _overlaps(j0: Scalar, j: Scalar, activation: Activation) -> tuple[Float[Array, "*cells"], Float[Array, "*cells"]]:
+    """(q0, c) of an array of cells."""
+    j0, j = checked_cells(j0, j)
+    return _map_overlap(activation, j, mirrored_cells(activation, j0, j))
 
 
 def overlap(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
-    """c = <x x'> of two replicas that started near each other: q0 in order, less in chaos.
+    """c = <x x'> of two replicas that started near each other: q0 in order, less in chaos, infinite where both grow.
 
     The stable solution of c = int Dz [int Dy phi(J0 mu + J sqrt(c) z + J sqrt(q0 - c) y)]^2. The right-hand side is
     convex in c, so that Newton's method from c = 0 climbs to the lowest solution, which is the stable one.
@@ -86,12 +85,15 @@ def overlap(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array
       j: J in (0, 1000], broadcast against j0.
       activation: as in `fixed_point`.
 
+    Returns:
+      c, or NaN where `chi` is.
+
     Raises:
       ValueError: as in `fixed_point`.
 
     Source: two replicas of the mean-field theory of Appendix A.
     """
-    return _map_overlap(activation, *checked_cells(j0, j))[1]
+    return _overlaps(j0, j, activation)[1]
 
 
 def predicted_distance(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
@@ -103,7 +105,8 @@ def predicted_distance(j0: Scalar, j: Scalar, activation: Activation = "tanh") -
       activation: as in `fixed_point`.
 
     Returns:
-      The distance, infinite where both states grow without bound and apart.
+      The distance; infinite where the states grow without bound, since a difference along the state grows with it; NaN
+      where `chi` is.
 
     Raises:
       ValueError: as in `fixed_point`.
@@ -111,5 +114,6 @@ def predicted_distance(j0: Scalar, j: Scalar, activation: Activation = "tanh") -
     >>> print(predicted_distance(0.0, jnp.array([0.5, 2.0])).round(2))
     [0.   1.03]
     """
-    q0, c = _map_overlap(activation, *checked_cells(j0, j))
-    return safe_sqrt(2 * (q0 - c))
+    q0, c = _overlaps(j0, j, activation)
+    distance = jnp.where(jnp.isinf(q0), jnp.inf, safe_sqrt(2 * (q0 - jnp.where(jnp.isinf(c), 0, c))))
+    return jnp.where(jnp.isnan(c), jnp.nan, distance)

@@ -1,10 +1,12 @@
 """Scaling laws of the ordered phase (Eqs. 4, 5, 8, 9) and J^2(epoch) in closed form (Eqs. C2 to C5)."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Num
 
 Scalar = Num[Array | np.ndarray, "..."] | np.number | float | int
@@ -82,11 +84,11 @@ def epochs_until(schedule: str, elapsed: float, num_epochs: float | int) -> floa
     return high
 
 
-def fit_slope(j_squared: Float[Array | np.ndarray, "*members epochs"], num_epochs: int) -> LinearFit:
+def fit_slope(j_squared: ArrayLike | list[Any], num_epochs: int) -> LinearFit:
     """Fits J^2 = A epoch + C (Eq. 4) to the states after 0 ... num_epochs epochs by least squares.
 
     Args:
-      j_squared: J^2 after e epochs at entry e of the last axis.
+      j_squared: [*members, epochs], J^2 after e epochs at entry e of the last axis; float16 is summed in float32.
       num_epochs: how far the fit goes, 2 <= num_epochs < j_squared.shape[-1].
 
     Returns:
@@ -96,9 +98,12 @@ def fit_slope(j_squared: Float[Array | np.ndarray, "*members epochs"], num_epoch
     Raises:
       ValueError: num_epochs out of range.
     """
-    if not 2 <= num_epochs < j_squared.shape[-1]:
-        raise ValueError(f"num_epochs = {num_epochs}: must be in [2, {j_squared.shape[-1] - 1}]")
-    y = jnp.asarray(j_squared)[..., : num_epochs + 1]
+    entries = jnp.asarray(j_squared)
+    entries = entries.astype(jnp.promote_types(entries.dtype, jnp.float32))
+    length = entries.shape[-1] if entries.ndim else 0
+    if not 2 <= num_epochs < length:
+        raise ValueError(f"num_epochs = {num_epochs}: must be in [2, {length - 1}]")
+    y = entries[..., : num_epochs + 1]
     epochs = jnp.arange(num_epochs + 1, dtype=y.dtype) - num_epochs / 2
     slope = y @ epochs / (epochs @ epochs)
     mean = y.mean(-1)
@@ -128,13 +133,19 @@ def j_squared_after(epochs: Scalar, initial: Scalar, slope: Scalar, rate: Scalar
 
 
 def epochs_to(target: Scalar, initial: Scalar, slope: Scalar, rate: Scalar = 0.0) -> Scalar:
-    """Epoch at which `j_squared_after` reaches `target` >= initial; infinity if it never does."""
+    """Epoch at which `j_squared_after` reaches `target`, above or below `initial`.
+
+    Infinity if it never does: a target behind it, where it comes from, or beyond the limit of its relaxation.
+
+    >>> print(epochs_to(1.0, 0.25, 0.015), epochs_to(0.1, 0.25, 0.015))
+    50.0 inf
+    """
     gap = (jnp.asarray(target) - initial) * 1.0
     drive = slope - jnp.asarray(rate) * initial
     loss = rate * gap / drive  # 1 where the target is the limit of the relaxation
     relaxing = -jnp.log1p(-jnp.where(loss < 1, loss, 0.0)) / jnp.where(jnp.asarray(rate) == 0, 1.0, rate)
     epochs = jnp.where(jnp.asarray(rate) == 0, gap / drive, relaxing)
-    return jnp.where((drive > 0) & (loss < 1), epochs, jnp.inf)
+    return jnp.where(gap == 0, 0.0, jnp.where((drive * gap > 0) & (loss < 1), epochs, jnp.inf))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,23 +209,30 @@ class ScalingVerdict:
 
 
 def scaling_verdict(
-    slope: Float[Array | np.ndarray, "members"], scale: Float[Array | np.ndarray, "members"], tolerance: float = 0.1
+    slope: ArrayLike | list[Any], scale: ArrayLike | list[Any], tolerance: float = 0.1
 ) -> ScalingVerdict:
     """Holds slopes against Eq. 5, by a D that a few members which do not follow it leave alone.
 
     Args:
-      slope: A of each member, per epoch; NaN is left out and does not follow.
+      slope: A of each member, per epoch, at least one; NaN is left out and does not follow. No member follows unless D
+        is positive: a J^2 that falls knows nothing of Eq. 5.
       scale: `scale_factor` of each member.
       tolerance: largest relative deviation that counts as following.
+
+    Raises:
+      ValueError: no members, or another number of slopes than of scale factors.
 
     >>> verdict = scaling_verdict(jnp.array([0.1, 0.2, 0.6]), jnp.array([0.01, 0.02, 0.04]))
     >>> print(verdict.constant_d, verdict.follows)
     10.0 [ True  True False]
     """
-    constants = jnp.asarray(slope) / jnp.asarray(scale)
+    slope, scale = jnp.asarray(slope), jnp.asarray(scale)
+    if slope.ndim != 1 or slope.shape != scale.shape or slope.size == 0:
+        raise ValueError(f"slope {list(slope.shape)}, scale {list(scale.shape)}: must be [members], at least one")
+    constants = slope / scale
     constant_d = jnp.nanmedian(constants)
     # 1.4826 turns a median absolute deviation into a standard deviation, 1.2533 a mean's error into a median's
     spread = 1.4826 * jnp.nanmedian(jnp.abs(constants - constant_d))
     deviation = constants / constant_d - 1
     error = 1.2533 * spread / jnp.sqrt(jnp.isfinite(constants).sum())
-    return ScalingVerdict(constant_d, error, deviation, jnp.abs(deviation) <= tolerance)
+    return ScalingVerdict(constant_d, error, deviation, (jnp.abs(deviation) <= tolerance) & (constant_d > 0))

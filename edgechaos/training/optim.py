@@ -4,9 +4,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from edgechaos import errors
 from edgechaos.theory.weight_decay import decay_per_step
 
 Scalar = Float[Array, ""] | float | int
@@ -32,7 +34,12 @@ def heavy_ball(learning_rate: Scalar, momentum: Scalar = 0.0) -> optax.GradientT
 
     def update_fn(updates: optax.Updates, state: HeavyBallState, params: optax.Params | None = None):
         del params
-        velocity = jax.tree.map(lambda v, g: momentum * v - learning_rate * g, state.velocity, updates)
+
+        def accelerate(v: jax.Array, g: jax.Array) -> jax.Array:
+            # a learning rate that is an array would lift bfloat16 to its own type
+            return (momentum * v - learning_rate * g).astype(v.dtype)
+
+        velocity = jax.tree.map(accelerate, state.velocity, updates)
         return velocity, HeavyBallState(velocity)
 
     return optax.GradientTransformation(init_fn, update_fn)
@@ -41,6 +48,14 @@ def heavy_ball(learning_rate: Scalar, momentum: Scalar = 0.0) -> optax.GradientT
 def kernels(params: optax.Params) -> optax.Params:
     """Marks what weight decay applies to: matrices and higher, so no bias."""
     return jax.tree.map(lambda leaf: jnp.ndim(leaf) >= 2, params)
+
+
+def _check(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar) -> None:
+    """Raises a ValueError for a number out of range; a traced one passes."""
+    finite_from_0 = lambda entries: (entries >= 0) & np.isfinite(entries)  # noqa: E731
+    errors.require("learning_rate", learning_rate, finite_from_0, ">= 0")
+    errors.require("momentum", momentum, lambda entries: (entries >= 0) & (entries < 1), "in [0, 1)")
+    errors.require("weight_decay", weight_decay, finite_from_0, ">= 0")
 
 
 def adam(learning_rate: Scalar, weight_decay: Scalar = 0.0, mode: str = "coupled") -> optax.GradientTransformation:
@@ -52,8 +67,9 @@ def adam(learning_rate: Scalar, weight_decay: Scalar = 0.0, mode: str = "coupled
       mode: "coupled" or "decoupled".
 
     Raises:
-      ValueError: an unknown mode.
+      ValueError: an unknown mode, or a number out of range.
     """
+    _check(learning_rate, 0.0, weight_decay)
     rule = optax.chain(optax.scale_by_adam(), optax.scale_by_learning_rate(learning_rate))
     if mode == "coupled":
         return optax.chain(optax.add_decayed_weights(2 * weight_decay, mask=kernels), rule)
@@ -69,7 +85,7 @@ def sgd(
     """SGD with momentum and L2 (Eq. 6): v <- alpha v - eta (g + 2 lambda w), w <- w + v.
 
     Args:
-      learning_rate: eta > 0.
+      learning_rate: eta >= 0.
       momentum: alpha in [0, 1).
       weight_decay: lambda >= 0 of the paper: lambda sum(w^2) is added to the loss, for kernels and not for biases.
       mode: "coupled" puts 2 lambda w into the gradient, and so into the momentum (the paper's); "decoupled" shrinks
@@ -78,7 +94,7 @@ def sgd(
     All three numbers may be traced, so that they can be vmap axes and a new value never recompiles.
 
     Raises:
-      ValueError: an unknown mode.
+      ValueError: an unknown mode, or a number out of range whose value is known.
 
     >>> params = {"kernel": jnp.ones((1, 1))}
     >>> optimizer = sgd(0.1, momentum=0.5, weight_decay=1.0)
@@ -88,6 +104,7 @@ def sgd(
     """
     if mode not in MODES:
         raise ValueError(f"mode = '{mode}': must be one of {', '.join(MODES)}")
+    _check(learning_rate, momentum, weight_decay)
     coupled, decoupled = (weight_decay, 0 * weight_decay) if mode == "coupled" else (0 * weight_decay, weight_decay)
     delta = decay_per_step(learning_rate, momentum, decoupled)
     # the last is 0 if coupled; with it XLA fuses the update into one pass over the weights, and an epoch is 15 % faster

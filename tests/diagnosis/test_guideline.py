@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 
@@ -151,3 +152,55 @@ def test_bad_own_data_are_named(tmp_path, changes, message):
 def test_own_data_must_exist():
     with pytest.raises(UserError, match=r"dataset = 'none\.npz' is not a file"):
         data.load("none.npz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate = 0.0: must be > 0"),
+        ({"learning_rate": -0.1}, "learning_rate = -0.1: must be > 0"),
+        ({"learning_rate": np.nan}, "learning_rate = nan: must be > 0"),
+        ({"momentum": 1.0}, r"momentum = 1.0: must be in \[0, 1\)"),
+        ({"learning_rate": 1e-6}, r"learning_rate = 1e-06: J\^2 grows by .* too little to tell D = .*; try 0.0001"),
+    ],
+)
+def test_numbers_that_tell_nothing_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        ec.recommend(DIGITS, **changes)
+
+
+def changed(**arrays):
+    return dataclasses.replace(DIGITS, **arrays)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (changed(train_images=np.full_like(DIGITS.train_images, 0.3)), "all samples are equal"),
+        (
+            changed(train_labels=np.zeros_like(DIGITS.train_labels)),
+            "all are 0; with one class",
+        ),
+        (changed(num_classes=4), r"train_labels: 9 is not in 0 ... 3"),
+    ],
+)
+def test_data_that_tell_nothing_are_refused(dataset, message):
+    with pytest.raises(ValueError, match=message):
+        ec.recommend(dataset)
+
+
+@pytest.mark.parametrize("learning_rate", [0.005, 1e-3])
+def test_a_probe_that_is_too_short_does_not_say_that_nothing_grows(learning_rate):
+    """J^2 of the digits grows at these rates, with D of 18 to 31."""
+    with pytest.raises(ValueError, match=r"too few at this learning rate|too little to tell D"):
+        ec.recommend(DIGITS, learning_rate=learning_rate)
+
+
+def test_a_rising_decay_is_the_end_of_its_relaxation():
+    """The branch of Fashion-MNIST: 9e-5 from 5e-5 on the clock s."""
+    clock = np.linspace(0, 2, 20)
+    noise = 2e-7 * np.random.default_rng(1).normal(size=20)
+    value, error, is_falling = guideline.steady_state(clock, 9e-5 - 4e-5 * np.exp(-clock) + noise)
+    assert not is_falling
+    assert value == pytest.approx(9e-5, abs=3 * error)
+    assert 0 < error < 1e-5

@@ -176,6 +176,8 @@ def test_memory_budget():
         ({"inverse_j": np.array([0.0])}, "inverse_j = 0.0: must be >= 0.001"),
         ({"j0_over_j": np.array([np.nan])}, "j0_over_j = nan: must be finite"),
         ({"perturbation_std": 0.0}, "perturbation_std = 0.0: must be > 0"),
+        ({"perturbation_std": 1e10}, r"perturbation_std = 1e\+10|10000000000.0: must be > 0, in \[1e-12, 1\]"),
+        ({"perturbation_std": 1e-30}, "perturbation_std = 1e-30: must be > 0, in"),
     ],
 )
 def test_bad_input_is_one_clear_error(arguments, message):

@@ -1,12 +1,17 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import edgechaos as ec
+from edgechaos import errors
 from edgechaos.dynamics import lyapunov
 
 KEY = jax.random.key(3)
+PAIR: Any = lambda x: (x, x)  # noqa: E731
+NUMPY_TANH: Any = np.tanh
 
 
 def logistic(x):
@@ -235,3 +240,60 @@ def test_state_that_is_no_real_vector_is_refused(x0):
     """The tests' shape checks would refuse it before the check that users meet."""
     with pytest.raises(ValueError, match=r"x0 = array of \w+\[.*\]: must be real vectors"):
         lyapunov.check(jnp.tanh, x0, 5)
+
+
+def test_a_linear_map_that_leaves_the_finite_numbers_has_no_verdict():
+    """Its tangent grows at a steady rate all the while."""
+    for step in (lambda x: 2 * x, lambda x: jnp.eye(3) @ (2 * x)):
+        with pytest.raises(ValueError, match="leaves the finite numbers within 1200 steps"):
+            ec.order_or_chaos(step, jnp.ones(3))
+
+
+def test_a_vanishing_derivative_tells_order_only_if_twins_meet():
+    step, _ = tanh_map(2.0, num_neurons=200)
+    x0 = jax.random.normal(KEY, (200,))
+    with pytest.raises(ValueError, match="the derivative of step is 0 on the trajectory, but twins do not meet"):
+        ec.order_or_chaos(lambda x: jax.lax.stop_gradient(step(x)), x0)
+    verdict = ec.order_or_chaos(lambda x: jnp.round(x / 2), x0)
+    assert (verdict.state, verdict.exponent) == ("ordered", -np.inf)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
+def test_norm_in_low_precision_and_at_extreme_slopes(dtype):
+    x = jnp.ones(784, dtype)
+    for arguments in ((), (8, KEY)):
+        assert float(ec.jacobian_norm(lambda x: (30 * x).astype(dtype), x, *arguments)) == pytest.approx(30, rel=1e-5)
+    for slope in (1e25, 1e-25):
+        assert float(ec.jacobian_norm(lambda x: slope * x, jnp.ones(9))) == pytest.approx(slope, rel=1e-5)  # noqa: B023
+    assert float(ec.jacobian_norm(lambda x: 0 * x, jnp.ones(9))) == 0
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_twins_in_half_precision(dtype):
+    x0 = jax.random.normal(KEY, (400,)).astype(dtype)
+    with pytest.raises(ValueError, match=r"perturbation_std = 0.0001: b?float16 resolves \d"):
+        ec.twin_trajectories(jnp.tanh, x0, KEY, 5)
+    distance = ec.twin_trajectories(lambda x: (30 * x).astype(dtype), x0, KEY, 2, 0.5)
+    expected = np.linalg.norm(0.5 * np.asarray(jax.random.normal(KEY, (400,), dtype), np.float32))
+    np.testing.assert_allclose(distance, expected * np.array([1, 30, 900]), rtol=0.02)  # bfloat16 has three digits
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ec.jacobian_norm(jnp.tanh, jnp.full(3, jnp.nan)), "^x = nan: must be finite"),
+        (
+            lambda: lyapunov.check(PAIR, jnp.ones(3), 5),
+            r"step returns tuple: must return one array float32",
+        ),
+        (lambda: lyapunov.check(NUMPY_TANH, jnp.ones(3), 5), "step must be made of jax.numpy"),
+        (lambda: errors.require_count("num_iterations", 5.0, 1), r"num_iterations = 5.0: must be a whole number >= 1"),
+        (lambda: ec.chi(0.0, 1.0, NUMPY_TANH), "activation = .*: must be made of jax.numpy"),
+        (lambda: ec.chi(0.0, 1.0, lambda h: h.sum()), r"activation = .*: turns an array \[3\] into"),
+        (lambda: errors.require_finite("j0", "0"), "j0 = '0': must be real numbers"),
+        (lambda: errors.require_finite("j0", 1j), "j0 = 1j: must be real numbers"),
+    ],
+)
+def test_what_is_no_state_map_or_number_is_one_clear_error(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

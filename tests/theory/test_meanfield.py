@@ -136,7 +136,7 @@ def test_relu_has_no_fixed_point_beyond_its_boundary():
     np.testing.assert_array_equal(state.q0, [0, 0, np.inf, np.inf])
     np.testing.assert_allclose(ec.chi(0.0, j, "relu"), j**2 / 2, rtol=1e-12)
     np.testing.assert_allclose(ec.edge_of_chaos(0.0, "relu"), np.sqrt(2), atol=1e-9)
-    assert not np.isnan(ec.predicted_distance(0.0, j, "relu")).any()
+    np.testing.assert_array_equal(ec.predicted_distance(0.0, j, "relu"), [0, 0, np.inf, np.inf])
 
 
 @pytest.mark.usefixtures("double")

@@ -150,3 +150,29 @@ def test_prediction_and_measurement_under_a_schedule(schedule):
 def test_no_prediction_for_another_loss():
     assert np.isnan(growth_of(TrainingConfig(loss="squared_error"), 60_000).slope)
     assert growth_of(TrainingConfig(), 60_000).slope == pytest.approx(0.0137)
+
+
+def test_fit_slope_takes_lists_and_half_precision():
+    assert float(ec.fit_slope([0.0, 1.0, 2.0, 3.0], 3).slope) == pytest.approx(1)
+    # squares of 150 epochs sum to 3e5, beyond what float16 holds
+    line = (0.25 + 0.01 * jnp.arange(151)).astype(jnp.float16)
+    assert float(ec.fit_slope(line, 150).slope) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_falling_slopes_follow_nothing():
+    assert not ec.scaling_verdict(jnp.array([-1.0, -2.0, -3.0]), jnp.array([1.0, 2.0, 3.0])).follows.any()
+
+
+@pytest.mark.parametrize(("slope", "scale"), [([], []), ([1.0, 2.0], [1.0]), ([[1.0]], [[1.0]])])
+def test_a_verdict_needs_members(slope, scale):
+    with pytest.raises(ValueError, match=r"must be \[members\], at least one"):
+        ec.scaling_verdict(slope, scale)
+
+
+def test_epochs_to_a_target_behind_is_infinite_and_below_is_reached_by_decay():
+    assert float(ec.epochs_to(0.1, 0.25, 0.01)) == np.inf
+    assert float(ec.epochs_to(0.25, 0.25, -0.01)) == 0
+    assert float(ec.epochs_to(0.1, 0.25, -0.01)) == pytest.approx(15)
+    epochs = ec.epochs_to(0.5, 1.0, 0.01, 0.05)  # relaxes from 1 down to 0.2
+    np.testing.assert_allclose(ec.j_squared_after(epochs, 1.0, 0.01, 0.05), 0.5, rtol=1e-5)
+    assert float(ec.epochs_to(0.1, 1.0, 0.01, 0.05)) == np.inf

@@ -103,3 +103,35 @@ def test_hyperparameters_are_vmap_axes_and_do_not_recompile():
 def test_unknown_mode_is_refused():
     with pytest.raises(ValueError, match="mode = 'couple': must be one of coupled, decoupled"):
         ec.sgd(0.1, mode="couple")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ((-1.0, 0.5, 0.0), "learning_rate = -1.0: must be >= 0"),
+        ((np.nan, 0.5, 0.0), "learning_rate = nan: must be >= 0"),
+        ((0.1, 2.0, 0.0), r"momentum = 2.0: must be in \[0, 1\)"),
+        ((0.1, 0.5, -1.0), "weight_decay = -1.0: must be >= 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(numbers, message):
+    with pytest.raises(ValueError, match=message):
+        ec.sgd(*numbers)
+
+
+@pytest.mark.parametrize("mode", ["coupled", "decoupled"])
+def test_an_array_as_learning_rate_keeps_the_type_of_the_parameters(mode):
+    params = {"kernel": jnp.ones((3, 3), jnp.bfloat16)}
+
+    def train(learning_rate):
+        optimizer = ec.sgd(learning_rate, 0.5, jnp.float32(1e-3), mode)
+
+        def step(carry, _):
+            params, state = carry
+            updates, state = optimizer.update(params, state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        return jax.lax.scan(step, (params, optimizer.init(params)), length=3)[0]
+
+    trained, state = jax.vmap(train)(jnp.array([0.1, 0.2], jnp.float32))
+    assert {leaf.dtype for leaf in jax.tree.leaves((trained, state))} == {jnp.dtype(jnp.bfloat16)}

@@ -54,3 +54,24 @@ def test_half_precision_is_summed_in_float32():
     exact = np.asarray(kernel).astype(np.float64)
     # bfloat16 itself would round J^2 to 3 digits at best
     np.testing.assert_allclose([place.j0, place.j_squared], [256 * exact.mean(), 256 * exact.var()], rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 8, 16), (5, 8, 16), (2, 3, 4)])
+def test_fan_in_is_all_axes_but_the_last(shape):
+    """As `phase_report` has it: a convolution with entries of variance J^2 / n_in has J^2."""
+    kernel = np.random.default_rng(0).normal(size=shape)
+    n_in = int(np.prod(shape[:-1]))
+    place = ec.order_parameters(jnp.asarray(kernel, jnp.float32))
+    np.testing.assert_allclose([place.j0, place.j_squared], [n_in * kernel.mean(), n_in * kernel.var()], rtol=1e-4)
+    row = ec.phase_report({"kernel": jnp.asarray(kernel, jnp.float32)}).rows[0]
+    np.testing.assert_allclose(place.j_squared, row.j_squared, rtol=1e-5)
+
+
+def test_lists_are_kernels_too():
+    assert float(ec.order_parameters([[1.0, 3.0], [1.0, 3.0]]).j_squared) == 2
+
+
+@pytest.mark.parametrize("kernel", [jnp.ones(3), jnp.ones((0, 3)), 1j * jnp.ones((2, 2))])
+def test_what_is_no_kernel_is_refused(kernel):
+    with pytest.raises(ValueError, match=r"kernel = array of \w+\[.*\]: must be real"):
+        ec.order_parameters(kernel)
