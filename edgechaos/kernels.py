@@ -41,12 +41,14 @@ class Kernel(NamedTuple):
       shape: of the leaf.
       reduction: axes of the inputs.
       output: axes of the outputs.
+      is_convolution: whether some of its inputs are places in a window.
     """
 
     path: str
     shape: tuple[int, ...]
     reduction: tuple[int, ...]
     output: tuple[int, ...]
+    is_convolution: bool = False
 
     @property
     def num_inputs(self) -> int:
@@ -98,7 +100,7 @@ _DENSE_WORDS = {"fc", "ff", "wi", "wo", "up", "down", "w1", "w2", "w3"}
 _LARGEST_WINDOW = 16  # of a convolution that is known by its shape alone
 _DEPTHWISE = "a depthwise convolution: each output has inputs of its own"
 
-AxesPair = tuple[tuple[int, ...], tuple[int, ...]]
+Found = tuple[tuple[int, ...], tuple[int, ...]] | tuple[tuple[int, ...], tuple[int, ...], bool]
 
 
 class _Name(NamedTuple):
@@ -217,7 +219,7 @@ def _no_kernel(name: _Name, shape: tuple[int, ...]) -> NoKernel | None:
     return None
 
 
-def _by_name(path: str, shape: tuple[int, ...]) -> AxesPair | NoKernel:
+def _by_name(path: str, shape: tuple[int, ...]) -> Found | NoKernel:
     """Axes by the names that flax gives, [..., n_in, n_out]."""
     name, ndim = _parse(path), len(shape)
     excluded = _no_kernel(name, shape)
@@ -236,7 +238,7 @@ def _by_name(path: str, shape: tuple[int, ...]) -> AxesPair | NoKernel:
     return _convolution(path, shape, name) if is_window else _unclear(path)
 
 
-def _convolution(path: str, shape: tuple[int, ...], name: _Name) -> AxesPair | NoKernel:
+def _convolution(path: str, shape: tuple[int, ...], name: _Name) -> Found | NoKernel:
     """[window..., n_in, n_out], after the axis of a stack where names or sizes say so."""
     if shape[-2] == 1:
         return _unclear(path, f"{_DEPTHWISE}, or the first layer of grey images")
@@ -245,10 +247,10 @@ def _convolution(path: str, shape: tuple[int, ...], name: _Name) -> AxesPair | N
     is_stacked = is_uneven or (name.is_stacked and len(set(sizes)) > 1)
     if ndim > 5 + is_stacked:
         return _unclear(path)
-    return tuple(range(is_stacked - ndim, -1)), (-1,)
+    return tuple(range(is_stacked - ndim, -1)), (-1,), True
 
 
-def _attention(path: str, shape: tuple[int, ...], name: _Name) -> AxesPair | NoKernel:
+def _attention(path: str, shape: tuple[int, ...], name: _Name) -> Found | NoKernel:
     """[d, heads, head_dim], or [heads, head_dim, d] of the output; in a scan its axis comes first or second."""
     is_out = not name.words & _QUERY
     if len(shape) == 3:
@@ -266,7 +268,7 @@ def _attention(path: str, shape: tuple[int, ...], name: _Name) -> AxesPair | NoK
     return ((outer, -2), (-1,)) if is_out else ((outer,), (-2, -1))
 
 
-def _by_torch_name(path: str, shape: tuple[int, ...]) -> AxesPair | NoKernel:
+def _by_torch_name(path: str, shape: tuple[int, ...]) -> Found | NoKernel:
     """Axes of PyTorch's layout, [n_out, n_in, window...]."""
     name, ndim = _parse(path), len(shape)
     excluded = _no_kernel(name, shape)
@@ -276,7 +278,7 @@ def _by_torch_name(path: str, shape: tuple[int, ...]) -> AxesPair | NoKernel:
         return ((-1,), (-2,)) if name.is_stacked else _unclear(path)
     if ndim > 2 and shape[1] == 1:
         return _unclear(path, f"{_DEPTHWISE}, or the first layer of grey images")
-    return tuple(range(1 - ndim, 0)), (-ndim,)
+    return tuple(range(1 - ndim, 0)), (-ndim,), ndim > 2
 
 
 def is_bias(path: str, leaf: Any) -> bool:
