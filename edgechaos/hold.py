@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from edgechaos.checks import require
 from edgechaos.kernels import Axes, path_name, with_paths
-from edgechaos.measured import measure_if, sample_j_squared
+from edgechaos.measured import measure_if, sample_j_squared, varying_like
 from edgechaos.selection import Select, is_placeholder, require_measurable, select_kernels
 
 Scalar = Float[Array, ""] | float
@@ -123,7 +123,7 @@ def hold_at_edge(
             return _initial(1)
         chosen = select_kernels(params, select, axes, warns=True)
         require_measurable(params, chosen)
-        return _initial(1 if shared else chosen.num_controllers)
+        return varying_like(params, _initial(1 if shared else chosen.num_controllers))
 
     def update_fn(updates: optax.Updates, state: HoldState, params: optax.Params | None = None):
         if params is None:
@@ -210,7 +210,7 @@ def _free_growth(
 ) -> Float[Array, "controllers"]:
     """What J^2 grew per step since the last measurement, and what the decay took of it; 0 where either is not known."""
     is_known = seen & jnp.isfinite(state.j_squared) & (state.num_measurements > 0)
-    before = jnp.where(is_known, state.j_squared, now)
+    before = jnp.where(is_known, jnp.minimum(state.j_squared, _MOST_J_SQUARED), now)
     kept = jnp.exp(2 * steps * jnp.log1p(-state.decay))
     return jnp.where(is_known, (now - kept * before) / steps, 0.0)
 
@@ -218,13 +218,13 @@ def _free_growth(
 def _estimate(
     state: HoldState, free: Float[Array, "controllers"], steps: Float[Array, ""], target: Scalar
 ) -> tuple[Float[Array, "controllers"], Float[Array, "controllers"], Float[Array, "controllers"]]:
-    """The size of changes, which rises at once and falls slowly; mean growth on its time scale; the latest growth."""
+    """The size of changes, which rises at once and falls slowly; the mean growth over its time; the latest change."""
     forgotten = -jnp.expm1(-steps / (_RELEASE * _time_constant(state.scale, target)))
     scale = jnp.maximum(jnp.abs(free), state.scale + forgotten * (jnp.abs(free) - state.scale))
     most = jnp.maximum(2 * state.scale, _MOST_SURPRISE * target)  # one jump of J^2 is no growth
-    latest = jnp.clip(free, -most, most)
     weight = -jnp.expm1(-_SMOOTHING * steps / _time_constant(scale, target))
-    return scale, state.growth + weight * (latest - state.growth), latest
+    growth = state.growth + weight * (jnp.clip(free, -most, most) - state.growth)
+    return scale, growth, jnp.clip(steps * free, -most, most)
 
 
 def _decay(
@@ -240,6 +240,7 @@ def _decay(
     beyond = jnp.maximum(error - limit, 0)
     if two_sided:
         beyond += jnp.minimum(error + limit, 0)
+    # beyond the limit the next step is taken to grow like all since the last measurement, which may be one step's
     growth = jnp.where(beyond > 0, jnp.maximum(growth, latest), growth)
     wanted = growth + jnp.minimum(error, limit) / constant + beyond
     most = 1 - (1 - _MOST_DECAY) ** 2

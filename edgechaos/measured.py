@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float
 
 from edgechaos.kernels import Kernel, path_name
@@ -32,11 +33,9 @@ def measure_if(due: Bool[Array, ""], leaves: Sequence[Array], kernels: Sequence[
         return _joined([_moments(leaf, kernel) for leaf, kernel in zip(leaves, kernels, strict=True)])
 
     def nothing(leaves: Sequence[Array]) -> Places:
-        # zeros made of the leaves vary over a mesh where those do, as shard_map demands of both branches
-        number = sum(len(kernel.names) for kernel in kernels)
-        corners = [leaf[(..., *[0] * len(kernel.shape))] for leaf, kernel in zip(leaves, kernels, strict=True)]
-        some = sum(corner.astype(jnp.float32) for corner in corners)
-        zeros = jnp.where(True, 0.0, some)[..., None] * jnp.ones(number, jnp.float32)
+        batch = leaves[0].shape[: leaves[0].ndim - len(kernels[0].shape)]
+        zeros = jnp.zeros((*batch, sum(len(kernel.names) for kernel in kernels)), jnp.float32)
+        zeros = varying_like(leaves, zeros)
         return zeros, zeros
 
     @jax.custom_batching.custom_vmap
@@ -65,22 +64,41 @@ def measure_if(due: Bool[Array, ""], leaves: Sequence[Array], kernels: Sequence[
     return differentiable(due, list(leaves))
 
 
+def varying_like(leaves: Any, values: Any) -> Any:
+    """Values that vary over the axes of a mesh over which any of the leaves does, as shard_map wants to know it."""
+    axes = {axis for leaf in jax.tree.leaves(leaves) for axis in _varying_axes(leaf)}
+    return jax.tree.map(lambda value: jax.lax.pcast(value, tuple(axes), to="varying"), values) if axes else values
+
+
+def _varying_axes(leaf: Any) -> frozenset:
+    """Names of a mesh's axes over which an array varies; none for what only stands for an array."""
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return frozenset()
+    kind: Any = jax.typeof(leaf)
+    return (
+        kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
+    )  # the latter before jax 0.10
+
+
 def sample_j_squared(leaves: Sequence[Array], kernels: Sequence[Kernel]) -> Float[Array, "controllers"]:
     """J^2 by a few entries of each kernel: cheap enough for every step, and good for its changes only."""
     return _joined([_moments(_some(leaf, kernel), kernel) for leaf, kernel in zip(leaves, kernels, strict=True)])[1]
 
 
 def _some(leaf: Array, kernel: Kernel) -> Array:
-    """At most about 64 inputs, evenly spread, and as many neighbouring outputs, which lie side by side in memory."""
-    cut = [slice(None)] * leaf.ndim
+    """At most about 64 inputs, evenly spread, and as many neighbouring outputs, which lie side by side in memory.
+
+    An axis that is explicitly split over a mesh stays whole, since not every part of it can be cut.
+    """
+    cut, split = [slice(None)] * leaf.ndim, jax.typeof(leaf).sharding.spec
     left = _SAMPLE
     for axis in kernel.reduction[::-1]:
-        stride = -(-leaf.shape[axis] // left)
+        stride = -(-leaf.shape[axis] // left) if split[axis] is None else 1
         cut[axis] = slice(None, None, stride)
         left = max(left * stride // leaf.shape[axis], 1)
     left = _SAMPLE
     for axis in kernel.output[::-1]:
-        cut[axis] = slice(left)
+        cut[axis] = slice(left if split[axis] is None else None)
         left = max(left // leaf.shape[axis], 1)
     return leaf[tuple(cut)]
 
@@ -97,8 +115,14 @@ def _moments(leaf: Array, kernel: Kernel) -> Places:
 
 def _joined(places: Sequence[Places]) -> Places:
     """The layers of all kernels behind one another."""
-    j0, j_squared = (jnp.concatenate(values, axis=-1) for values in zip(*places, strict=True))
+    j0, j_squared = (jnp.concatenate([_whole(one) for one in values], axis=-1) for values in zip(*places, strict=True))
     return j0, j_squared
+
+
+def _whole(values: Array) -> Array:
+    """The same on every device, where an axis of a mesh with explicit sharding counts the layers of a stack."""
+    is_split = any(part is not None for part in jax.typeof(values).sharding.spec)
+    return jax.sharding.reshard(values, PartitionSpec(*[None] * values.ndim)) if is_split else values
 
 
 def only_state(state: Any, kind: type[State], name: str, group: str | None = None) -> State:

@@ -11,7 +11,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int, UInt32
 
 from edgechaos.kernels import Axes, Kernel, read_kernels, with_paths
-from edgechaos.measured import measure_if, only_state
+from edgechaos.measured import measure_if, only_state, varying_like
 from edgechaos.selection import is_placeholder
 
 
@@ -98,9 +98,8 @@ def monitor(every: int = 100, capacity: int = 512, axes: Axes | None = None) -> 
         if not names and not is_placeholder(params):
             raise ValueError("monitor: there is no kernel in the parameters")
         j0, j_squared = (jnp.full((capacity, len(names)), jnp.nan, jnp.float32) for _ in range(2))
-        return MonitorState(
-            j0, j_squared, jnp.zeros((), jnp.int32), jnp.array(every, jnp.int32), jnp.asarray(_marks(names))
-        )
+        step, stride = jnp.zeros((), jnp.int32), jnp.array(every, jnp.int32)
+        return varying_like(params, MonitorState(j0, j_squared, step, stride, jnp.asarray(_marks(names))))
 
     def update_fn(updates: optax.Updates, state: MonitorState, params: optax.Params | None = None):
         if params is None:

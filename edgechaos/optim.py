@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from edgechaos.kernels import is_bias, path_name
+
 Scalar = Float[Array, ""] | float | int
 
 MODES = ("coupled", "decoupled")
@@ -30,15 +32,18 @@ def heavy_ball(learning_rate: Scalar, momentum: Scalar = 0.0) -> optax.GradientT
 
     def update_fn(updates: optax.Updates, state: HeavyBallState, params: optax.Params | None = None):
         del params
-        velocity = jax.tree.map(lambda v, g: momentum * v - learning_rate * g, state.velocity, updates)
+        # a strong type of the two numbers must not become that of the velocity
+        velocity = jax.tree.map(
+            lambda v, g: (momentum * v - learning_rate * g).astype(v.dtype), state.velocity, updates
+        )
         return velocity, HeavyBallState(velocity)
 
     return optax.GradientTransformation(init_fn, update_fn)
 
 
 def kernels(params: optax.Params) -> optax.Params:
-    """Marks what weight decay applies to: matrices and higher, so no bias."""
-    return jax.tree.map(lambda leaf: jnp.ndim(leaf) >= 2, params)
+    """Marks what weight decay applies to: matrices and higher, but no bias or scale, whatever its number of axes."""
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: not is_bias(path_name(path), leaf), params)
 
 
 def decay_per_step(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar) -> Scalar:

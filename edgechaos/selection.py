@@ -119,9 +119,11 @@ def require_measurable(params: optax.Params, chosen: Selection) -> None:
     """
     leaves = dict(with_paths(params))
     arrays = [leaves[kernel.path] for kernel in chosen.measured]
-    if any(isinstance(leaf, jax.core.Tracer | jax.ShapeDtypeStruct) for leaf in arrays):
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in arrays):
         return
     _, j_squared = measure_if(jnp.array(True), arrays, chosen.measured)
+    if isinstance(j_squared, jax.core.Tracer):
+        return
     names = [name for kernel in chosen.measured for name in kernel.names]
     for name, is_finite in zip(names, jnp.isfinite(j_squared).tolist(), strict=True):
         if not is_finite:
