@@ -18,6 +18,7 @@ from edgechaos.dynamics import (
 from edgechaos.guideline import Recommendation, recommend
 from edgechaos.held import HeldDecay, check_hold, held_weight_decay
 from edgechaos.hold import HoldState, hold_at_edge
+from edgechaos.kernels import KernelAxes
 from edgechaos.meanfield import FixedPoint, chi, edge_of_chaos, fixed_point, predicted_exponent
 from edgechaos.monitor import monitor, monitored
 from edgechaos.network import Classifier, hidden_map, init_kernel
@@ -48,6 +49,7 @@ __all__ = [
     "HeldDecay",
     "HoldState",
     "Hyperparameters",
+    "KernelAxes",
     "LinearFit",
     "Lyapunov",
     "OrderParameters",

@@ -295,8 +295,3 @@ def path_name(path: tuple) -> str:
 def with_paths(params: optax.Params) -> list[tuple[str, Array]]:
     """The leaves with their paths as text."""
     return [(path_name(path), leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]]
-
-
-def is_square(leaf: Array) -> bool:
-    """Whether a leaf is a matrix with as many rows as columns, which maps a layer onto one like it."""
-    return leaf.ndim == 2 and leaf.shape[0] == leaf.shape[1]

@@ -104,6 +104,7 @@ CONSTRAINTS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
     "hard_sphere": lambda rate: rivals.hard_sphere(),
     "norm_control": lambda rate: rivals.norm_control(0.01 * rate),  # AdamW's default decay times the learning rate
     "constrained_parameters": lambda rate: rivals.constrained_parameters(),
+    "hyperball": lambda rate: rivals.hyperball(0.1 * rate),
 }
 
 
