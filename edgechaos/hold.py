@@ -84,7 +84,7 @@ def hold_at_edge(
     guarantees. Nothing has a unit of time of its own, so that the same numbers serve slow SGD and Adam.
 
     Args:
-      target: > 0 and finite, may be traced; 1 is the edge of a tanh network with J0 near 0 (Eq. 3).
+      target: finite and > 0; 1 is the edge of a tanh network with J0 near 0 (Eq. 3). It may be traced.
       select: a glob pattern such as "hidden/*", or a predicate on paths, that says which kernels are measured and
         decayed, each by its own; or a pair of them, for measured and decayed ones. By default square kernels (as many
         inputs as outputs) are measured and all kernels decayed: by their own decay if measured, else by the mean. Each
@@ -224,7 +224,8 @@ def _estimate(
     most = jnp.maximum(2 * state.scale, _MOST_SURPRISE * target)  # one jump of J^2 is no growth
     weight = -jnp.expm1(-_SMOOTHING * steps / _time_constant(scale, target))
     growth = state.growth + weight * (jnp.clip(free, -most, most) - state.growth)
-    return scale, growth, jnp.clip(steps * free, -most, most)
+    was_beyond = state.j_squared > (1 + _LIMIT) * target  # so that it comes again
+    return scale, growth, jnp.where(was_beyond, steps * free, jnp.clip(steps * free, -most, most))
 
 
 def _decay(

@@ -143,6 +143,8 @@ GROWTH = {
     "jump by 100": np.where(STEP < 3000, 1e-4, 1e-2),
     "fall by 100": np.where(STEP < 3000, 1e-2, 1e-4),
     "fall to nothing": np.where(STEP < 3000, 1e-3, 0),
+    "the steepest start": 0.015 * np.clip(STEP - 3000, 0, 4),
+    "much, then none": np.where(STEP < 3000, 2e-2, 0),
     "warm-up": 1e-3 * np.minimum(STEP / 100, 1),
     "square wave, period 50": 1e-4 + np.where(STEP // 25 % 2, -5e-4, 5e-4),
     "square wave, period 500": np.where(STEP // 250 % 2, 1e-4, 1e-3),
@@ -152,10 +154,11 @@ GROWTH = {
 
 @pytest.mark.parametrize("name", GROWTH)
 def test_growth_that_changes_by_orders(name):
-    """At most 2 % per step, as docs/THEORY.md states it."""
+    """Within the bounds that docs/THEORY.md states."""
     j_squared, _ = driven(GROWTH[name])
     assert np.abs(j_squared - 1).max() <= 0.03
-    assert np.abs(j_squared[:, -1] - 1).max() <= 0.011  # the square wave itself takes 1 % in a half period
+    if name != "much, then none":  # which leaves J^2 where it fell to
+        assert np.abs(j_squared[:, -1] - 1).max() <= 0.011  # the square wave itself takes 1 % in a half period
 
 
 @pytest.mark.parametrize(("growth", "noise"), [(1e-4, 5e-4), (1e-3, 2e-3), (1e-5, 1e-4), (1e-4, 2e-3), (1e-3, 6e-3)])
