@@ -39,6 +39,7 @@ from edgechaos.theory.weight_decay import Setting, convert_weight_decay, half_li
 from edgechaos.training.epochs import Hyperparameters, Spec, make_train
 from edgechaos.training.held import HeldDecay, check_hold, held_weight_decay
 from edgechaos.training.hold import HoldState, hold_at_edge
+from edgechaos.training.kernels import KernelAxes
 from edgechaos.training.network import Classifier, hidden_map, init_kernel
 from edgechaos.training.optim import adam, sgd
 from edgechaos.training.order import OrderParameters, order_parameter_errors, order_parameters
@@ -51,6 +52,7 @@ __all__ = [
     "HoldState",
     "Hyperparameters",
     "JacobianProfile",
+    "KernelAxes",
     "LinearFit",
     "Lyapunov",
     "OrderParameters",

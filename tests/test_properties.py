@@ -18,7 +18,7 @@ from edgechaos.diagnosis import weights
 from edgechaos.errors import UserError
 from edgechaos.runs import fields
 from edgechaos.runs.config import TRAINING_FIELDS, TrainingConfig
-from edgechaos.training.hold import _MOST_DECAY, _MOST_STEPS, HoldState, _control
+from edgechaos.training.hold import _MOST_DECAY, _MOST_STEPS, _control
 
 settings.register_profile(
     "repeatable",
@@ -180,19 +180,14 @@ def test_more_variance_means_no_less_decay(growth, low, high):
 
 def state_of(j_squared, growth, decay, interval, num_measurements):
     one, whole = jnp.ones(1), jnp.ones((), jnp.int32)
-    zero = 0 * one
-    return HoldState(
-        j_squared * one,
-        growth * one,
-        decay * one,
-        zero,
-        zero,
-        zero,
-        zero,
-        zero,
-        interval * whole,
-        0 * whole,
-        num_measurements * whole,
+    start = ec.hold_at_edge().init({"kernel": jnp.eye(2)})
+    return start._replace(
+        j_squared=j_squared * one,
+        growth=growth * one,
+        decay=decay * one,
+        interval=interval * whole,
+        num_measurements=num_measurements * whole,
+        scale=abs(growth) * one,
     )
 
 

@@ -1,5 +1,6 @@
 """monitor: the course of every kernel's order parameters in anybody's training loop, in bounded memory."""
 
+import zlib
 from typing import Any, NamedTuple
 
 import jax
@@ -7,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt32
 
-from edgechaos.training.kernels import as_matrix, with_paths
-from edgechaos.training.measured import measure_if, only_state
+from edgechaos.training.kernels import Axes, Kernel, read_kernels, with_paths
+from edgechaos.training.measured import measure_if, only_state, varying_like
+from edgechaos.training.selection import is_placeholder
 
 
 class MonitorState(NamedTuple):
@@ -21,12 +23,14 @@ class MonitorState(NamedTuple):
       j_squared: likewise.
       step: steps behind.
       stride: steps between two entries; doubles when the memory is full.
+      marks: checksum of the name of each kernel, by which `monitored` finds it again.
     """
 
     j0: Float[Array, "capacity kernels"]
     j_squared: Float[Array, "capacity kernels"]
     step: Int[Array, ""]
     stride: Int[Array, ""]
+    marks: UInt32[Array, "kernels"]
 
 
 @struct.dataclass
@@ -52,12 +56,17 @@ class Course:
         plotting.kernels_against_step(axes, self.step, self.j_squared, self.names)
 
 
-def _kernels(params: optax.Params) -> dict[str, Array]:
-    """Everything with two axes or more."""
-    return {path: leaf for path, leaf in with_paths(params) if leaf.ndim >= 2}
+def _names(kernels: list[Kernel]) -> list[str]:
+    """Of the columns: the layers of a stack are columns of their own."""
+    return [name for kernel in kernels for name in kernel.names]
 
 
-def monitor(every: int = 100, capacity: int = 512) -> optax.GradientTransformation:
+def _marks(names: list[str]) -> UInt32[np.ndarray, "kernels"]:
+    """Names as numbers, which a state can hold."""
+    return np.array([zlib.crc32(name.encode()) for name in names], np.uint32)
+
+
+def monitor(every: int = 100, capacity: int = 512, axes: Axes | None = None) -> optax.GradientTransformation:
     """Records (J0, J^2) of every kernel each `every` steps; changes no update, and may stand anywhere in a chain.
 
     When `capacity` entries are full, every second one is dropped and the distance between entries doubles, so that the
@@ -66,6 +75,7 @@ def monitor(every: int = 100, capacity: int = 512) -> optax.GradientTransformati
     Args:
       every: steps between entries at first, >= 1.
       capacity: of entries, an even number >= 2.
+      axes: of kernels whose inputs and outputs cannot be told, which are left out otherwise; see `hold_at_edge`.
 
     Raises:
       ValueError: an argument out of range; on init: no kernel.
@@ -84,17 +94,19 @@ def monitor(every: int = 100, capacity: int = 512) -> optax.GradientTransformati
         raise ValueError(f"capacity = {capacity}: must be an even number >= 2")
 
     def init_fn(params: optax.Params) -> MonitorState:
-        number = len(_kernels(params))
-        if not number:
+        names = _names(list(read_kernels(params, axes)[0].values()))
+        if not names and not is_placeholder(params):
             raise ValueError("monitor: there is no kernel in the parameters")
-        empty = jnp.full((capacity, number), jnp.nan)
-        return MonitorState(empty, empty, jnp.zeros((), jnp.int32), jnp.array(every, jnp.int32))
+        j0, j_squared = (jnp.full((capacity, len(names)), jnp.nan, jnp.float32) for _ in range(2))
+        step, stride = jnp.zeros((), jnp.int32), jnp.array(every, jnp.int32)
+        return varying_like(params, MonitorState(j0, j_squared, step, stride, jnp.asarray(_marks(names))))
 
     def update_fn(updates: optax.Updates, state: MonitorState, params: optax.Params | None = None):
         if params is None:
             raise ValueError("monitor needs the parameters: optimizer.update(gradient, state, params)")
+        leaves, kernels = dict(with_paths(params)), read_kernels(params, axes)[0]
         due = state.step % state.stride == 0
-        places = measure_if(due, [as_matrix(kernel) for kernel in _kernels(params).values()])
+        places = measure_if(due, [leaves[path] for path in kernels], list(kernels.values()))
         state = jax.tree.map(lambda new, old: jnp.where(due, new, old), _record(state, places), state)
         return updates, state._replace(step=state.step + 1)
 
@@ -114,20 +126,28 @@ def _record(state: MonitorState, places: tuple[Float[Array, "kernels"], Float[Ar
     entry = state.step // stride
     j0 = thinned(state.j0).at[entry].set(places[0])
     j_squared = thinned(state.j_squared).at[entry].set(places[1])
-    return MonitorState(j0, j_squared, state.step, stride)
+    return MonitorState(j0, j_squared, state.step, stride, state.marks)
 
 
-def monitored(state: Any, params: optax.Params) -> Course:
+def monitored(state: Any, params: optax.Params, axes: Axes | None = None, group: str | None = None) -> Course:
     """The course that a monitor within an optimizer's state has recorded.
 
     Args:
       state: of the chain.
       params: for the names of the kernels.
+      axes: that the monitor was given.
+      group: a part of the path to its state, if there are several, such as a label of optax.partition.
 
     Raises:
-      ValueError: there is no state of a monitor, or more than one.
+      ValueError: there is no state of a monitor, or more than one; or these are not the parameters that it saw.
     """
-    kept = only_state(state, MonitorState, "monitor")
+    kept = only_state(state, MonitorState, "monitor", group)
     entries = -(-int(kept.step) // int(kept.stride))
     step = int(kept.stride) * np.arange(entries)
-    return Course(step, np.asarray(kept.j0)[:entries], np.asarray(kept.j_squared)[:entries], tuple(_kernels(params)))
+    names = _names(list(read_kernels(params, axes)[0].values()))
+    of = dict(zip(_marks(names).tolist(), names, strict=True))
+    marks = np.asarray(kept.marks).tolist()
+    if not of.keys() >= set(marks):
+        raise ValueError(f"params: the monitor saw {len(marks)} kernels, not all of which are among {', '.join(names)}")
+    columns = tuple(of[mark] for mark in marks)
+    return Course(step, np.asarray(kept.j0)[:entries], np.asarray(kept.j_squared)[:entries], columns)

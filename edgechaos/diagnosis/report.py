@@ -9,13 +9,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from edgechaos import errors
 from edgechaos.diagnosis.weights import Unread, read_weights
 from edgechaos.theory.activations import Activation, activation_function
 from edgechaos.theory.meanfield import LARGEST_J, chi, edge_of_chaos
-from edgechaos.training.kernels import path_name
+from edgechaos.training.kernels import Axes, Kernel, NoKernel, path_name, read_kernel
 from edgechaos.training.order import order_parameter_errors
 
 _STANDARD_ERRORS = 2  # half width of the edge's band
@@ -27,11 +27,11 @@ _LAYOUTS = ("in_out", "out_in")
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One array of the parameters.
+    """One array of the parameters, or one layer of a stack of them.
 
     Attributes:
-      path: where it is.
-      shape: of the array.
+      path: where it is; "[3]" after it is the layer of a stack.
+      shape: of the array, or of the layer.
       kind: "square", "rectangular", "convolution" or "other".
       j0: n_in mean(W), with its standard error.
       j0_error: J / sqrt(n_out).
@@ -60,7 +60,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class PhaseReport:
-    """A row for every array; prints as a table.
+    """A row for every array and every layer of a stack; prints as a table.
 
     Attributes:
       rows: in the order of the parameters.
@@ -125,6 +125,7 @@ def phase_report(
     activation: Activation = "tanh",
     inputs: Mapping[str, Any] | None = None,
     layout: str = "in_out",
+    axes: Axes | None = None,
 ) -> PhaseReport:
     """Says for every array of a network where it stands: ordered, at the edge, or chaotic (Eq. 3).
 
@@ -137,10 +138,12 @@ def phase_report(
       activation: that follows the kernels: "tanh", "erf", "relu" or a function.
       inputs: path of a kernel -> [samples, n_in], for the share of saturated units.
       layout: "in_out" (flax, Keras, NumPy) or "out_in" (PyTorch's nn.Linear and nn.Conv2d).
+      axes: path or glob pattern -> `KernelAxes` of kernels whose inputs and outputs cannot be told from name and shape,
+        or None for what is no kernel.
 
     Raises:
-      ValueError: no arrays at all, an unknown activation or layout, or inputs for a path that does not exist or of
-        another width.
+      ValueError: no arrays at all, an unknown activation or layout, inputs for a path that does not exist or of
+        another width, or axes that an array does not have.
 
     >>> kernel = 1.5 * jax.random.normal(jax.random.key(0), (900, 900)) / 30
     >>> print(phase_report({"kernel": kernel, "bias": jnp.ones(900)}))
@@ -152,11 +155,21 @@ def phase_report(
         raise ValueError(f"layout = '{layout}': must be one of {', '.join(_LAYOUTS)}")
     phi, given = activation_function(activation), dict(inputs or {})
     arrays = _arrays(params)
-    rows = [_describe(path, leaf, layout) for path, leaf in arrays]
+    read = [(leaf, read_kernel(path, leaf, axes, layout)) for path, leaf in arrays]
+    rows = [row for (path, leaf), (_, found) in zip(arrays, read, strict=True) for row in _describe(path, leaf, found)]
     if not rows:
         raise ValueError("params: there is no array in it")
-    kernels = {path: leaf for path, leaf in arrays if path in given and not isinstance(leaf, Unread) and leaf.ndim > 1}
-    matrices = {path: _matrix(leaf, layout) for path, leaf in kernels.items()}
+    kernels = [
+        (leaf, kernel)
+        for leaf, kernel in read
+        if isinstance(kernel, Kernel) and not isinstance(leaf, Unread) and leaf.size
+    ]
+    matrices = {
+        name: matrix
+        for leaf, kernel in kernels
+        for name, matrix in zip(kernel.names, _matrices(leaf, kernel), strict=True)
+        if name in given
+    }
     _check_inputs(given, matrices, [row.path for row in rows])
     judged = [row for row in rows if not row.reason]
     if judged:
@@ -182,14 +195,13 @@ def _arrays(params: Any) -> list[tuple[str, np.ndarray | Unread]]:
     if nnx is not None and isinstance(params, nnx.Module | nnx.State):
         params = nnx.to_pure_dict(params if isinstance(params, nnx.State) else nnx.state(params, nnx.Param))
     leaves, _ = jax.tree_util.tree_flatten_with_path(params)
-    return [(path_name(path), leaf if isinstance(leaf, Unread) else np.asarray(leaf)) for path, leaf in leaves]
+    return [(path_name(path), leaf if isinstance(leaf, Unread) else _on_host(leaf)) for path, leaf in leaves]
 
 
-def _matrix(leaf: np.ndarray, layout: str) -> Float[np.ndarray, "n_in n_out"]:
-    """A kernel as fan-in x outputs in float32."""
-    if layout == "out_in":
-        return leaf.reshape(leaf.shape[0], -1).T.astype(np.float32)
-    return leaf.reshape(-1, leaf.shape[-1]).astype(np.float32)
+def _on_host(leaf: Any) -> np.ndarray:
+    """An array in NumPy; a random key as its integers."""
+    is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
 
 
 def _moments(leaf: np.ndarray) -> tuple[float, float]:
@@ -202,29 +214,50 @@ def _moments(leaf: np.ndarray) -> tuple[float, float]:
     return mean, variance
 
 
-def _describe(path: str, leaf: np.ndarray | Unread, layout: str) -> Row:
-    """A row without judgement; `reason` says why there will be none."""
+def _layers(leaf: np.ndarray, kernel: Kernel) -> Shaped[np.ndarray, "layers *axes"]:
+    """The layers of a kernel, as a view where the stack comes first."""
+    stack = [axis % leaf.ndim for axis in kernel.stack]
+    others = [axis for axis in range(leaf.ndim) if axis not in stack]
+    shape = [leaf.shape[axis] for axis in others]
+    return leaf.transpose(*stack, *others).reshape(-1, *shape)
+
+
+def _matrices(leaf: np.ndarray, kernel: Kernel) -> Float[np.ndarray, "layers n_in n_out"]:
+    """The layers of a kernel as fan-in x outputs in float32."""
+    sorted_axes = leaf.transpose(*(axis % leaf.ndim for axis in (*kernel.stack, *kernel.reduction, *kernel.output)))
+    return sorted_axes.reshape(-1, kernel.num_inputs, kernel.num_outputs).astype(np.float32)
+
+
+def _describe(path: str, leaf: np.ndarray | Unread, found: Kernel | NoKernel) -> list[Row]:
+    """Rows without judgement, one for each layer; `reason` says why there will be none."""
+    row = Row(path, leaf.shape, "other")
     if isinstance(leaf, Unread):
-        return Row(path, leaf.shape, "other", reason=leaf.reason)
-    kinds = {2: "square" if leaf.shape[:1] == leaf.shape[1:] else "rectangular", 3: "convolution", 4: "convolution"}
-    row = Row(path, leaf.shape, kinds.get(leaf.ndim, "convolution" if leaf.ndim > 4 else "other"))
+        return [dataclasses.replace(row, reason=leaf.reason)]
     if not (np.issubdtype(leaf.dtype, np.floating) or leaf.dtype == jnp.bfloat16):
-        return dataclasses.replace(row, reason=f"{leaf.dtype}, not real numbers")
+        return [dataclasses.replace(row, reason=f"{leaf.dtype}, not real numbers")]
     if leaf.size == 0:
-        return dataclasses.replace(row, reason="empty")
-    if leaf.ndim < 2:
-        return dataclasses.replace(row, reason="bias or scale" if leaf.ndim else "a single number")
-    n_out = leaf.shape[0 if layout == "out_in" else -1]
-    n_in = leaf.size // n_out
-    j0, j_squared = (n_in * moment for moment in _moments(leaf))
+        return [dataclasses.replace(row, reason="empty")]
+    if isinstance(found, NoKernel):
+        is_finite = np.isfinite(_moments(leaf)).all()
+        return [dataclasses.replace(row, reason=found.reason if is_finite else "NaN or infinite entries")]
+    shape = tuple(size for axis, size in enumerate(leaf.shape) if axis - leaf.ndim not in found.stack)
+    kind = "convolution" if found.is_convolution else "square" if found.is_square else "rectangular"
+    return [
+        _measure(Row(name, shape, kind), one, found)
+        for name, one in zip(found.names, _layers(leaf, found), strict=True)
+    ]
+
+
+def _measure(row: Row, layer: Shaped[np.ndarray, "*axes"], kernel: Kernel) -> Row:
+    """The row with its order parameters, or with the reason why they do not say where it stands."""
+    n_in, n_out = kernel.num_inputs, kernel.num_outputs
+    j0, j_squared = (n_in * moment for moment in _moments(layer))
     if not np.isfinite(j_squared):
         return dataclasses.replace(row, reason="NaN or infinite entries")
-    errors = order_parameter_errors(j_squared, n_in, n_out)
+    error = order_parameter_errors(j_squared, n_in, n_out)
     row = dataclasses.replace(
-        row, j0=j0, j_squared=j_squared, j0_error=float(errors.j0), j_squared_error=float(errors.j_squared)
+        row, j0=j0, j_squared=j_squared, j0_error=float(error.j0), j_squared_error=float(error.j_squared)
     )
-    if "embed" in path.lower():
-        return dataclasses.replace(row, reason="an embedding: its rows are looked up, not summed")
     if n_in < 2 or n_out < 2 or not 0 < j_squared <= LARGEST_J**2:
         return dataclasses.replace(
             row, reason="no variance to judge by" if j_squared == 0 else "outside the theory's range"
@@ -233,8 +266,8 @@ def _describe(path: str, leaf: np.ndarray | Unread, layout: str) -> Row:
 
 
 def _judge(row: Row, chi_value: float, edge_j: float) -> Row:
-    """The state that J^2 tells, with the resolution that the number of entries allows."""
-    if not (np.isfinite(chi_value) and np.isfinite(edge_j)):
+    """The state that J^2 tells, with the resolution that the entries allow; an edge beyond all J is infinite."""
+    if not np.isfinite(chi_value) or np.isnan(edge_j):
         return dataclasses.replace(row, reason="Eq. 3 has no solution for this J0 / J")
     gap = row.j_squared - edge_j**2
     state = "edge" if abs(gap) <= _STANDARD_ERRORS * row.j_squared_error else "chaotic" if gap > 0 else "ordered"

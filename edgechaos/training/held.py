@@ -1,14 +1,23 @@
 """What a run held at the edge tells: the fixed weight decay that it amounts to, and whether its chain is in order."""
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
 from jaxtyping import Array, Float
 
+from edgechaos.errors import require, require_positive
 from edgechaos.theory.weight_decay import weight_decay_of
 from edgechaos.training.hold import HoldState
 from edgechaos.training.measured import only_state
+
+Optimizer: TypeAlias = optax.GradientTransformation | optax.MultiSteps
+
+_STEPS = 64
+_SMALL = (1e-3, 1e-5, 1e-7, 1e-9, 1e-12)  # J far below the target, whatever that is
 
 
 @struct.dataclass
@@ -26,43 +35,62 @@ class HeldDecay:
     spread: Float[Array, "*controllers"]
 
 
-def held_weight_decay(state: optax.OptState, learning_rate: float | Array, momentum: float | Array = 0.0) -> HeldDecay:
+def held_weight_decay(
+    state: optax.OptState,
+    learning_rate: float | Array | Callable,
+    momentum: float | Array = 0.0,
+    group: str | None = None,
+) -> HeldDecay:
     """lambda = delta (1 - alpha) / (2 eta) of a held run, for each of its controllers.
 
     Args:
-      state: of hold_at_edge, or of a chain that contains it once.
-      learning_rate: eta of the optimizer (now, if it has a schedule).
-      momentum: alpha; 0 for Adam and others whose decay does not pass through a momentum.
+      state: of hold_at_edge, or of a chain that contains it once; also as a checkpoint gives it back.
+      learning_rate: eta > 0 of the optimizer; of a schedule, its value now.
+      momentum: alpha in [0, 1); 0 for Adam and others whose decay does not pass through a momentum.
+      group: where a chain has several, a part of the path to the one that is meant, such as its label in
+        optax.partition.
 
     Raises:
-      ValueError: there is no state of hold_at_edge, or more than one.
+      ValueError: there is no state of hold_at_edge, or more than one; or a number out of range.
     """
-    held = find_state(state)
+    if callable(learning_rate):
+        raise ValueError("learning_rate: must be a number; of a schedule, its value now, such as schedule(step)")
+    require_positive("learning_rate", learning_rate)
+    require("momentum", momentum, lambda entries: (entries >= 0) & (entries < 1), "in [0, 1)")
+    held = find_state(state, group)
     variance = jnp.maximum(held.mean_square_decay - held.mean_decay**2, 0)
     deltas = held.decay, held.mean_decay, jnp.sqrt(variance)
     return HeldDecay(*(jnp.asarray(weight_decay_of(delta, learning_rate, momentum)) for delta in deltas))
 
 
-def find_state(state: optax.OptState) -> HoldState:
+def find_state(state: optax.OptState, group: str | None = None) -> HoldState:
     """The state of hold_at_edge within that of a chain.
+
+    Args:
+      state: of the chain.
+      group: a part of the path to it, if there are several.
 
     Raises:
       ValueError: there is none, or more than one.
     """
-    return only_state(state, HoldState, "hold_at_edge")
+    return only_state(state, HoldState, "hold_at_edge", group)
 
 
-def check_hold(optimizer: optax.GradientTransformation, params: optax.Params) -> None:
+def check_hold(optimizer: Optimizer, params: optax.Params, group: str | None = None) -> None:
     """Says if an optimizer decays weights beside hold_at_edge, or changes what hold_at_edge decides.
 
-    Runs two steps without a gradient on made-up weights of the same shapes, far below the target and far above.
+    Runs 64 steps without a gradient on made-up weights of the same shapes, far below the target and far above: enough
+    to see a decay whose learning rate warms up from 0, and to get through the mini-steps of optax.MultiSteps. What an
+    optimizer adds whatever the weights are, such as noise, is no decay.
 
     Args:
       optimizer: a chain with hold_at_edge in it.
       params: of the network; only shapes and types are used.
+      group: where there are several, a part of the path to the state of the one that is meant.
 
     Raises:
-      ValueError: no hold_at_edge, an optimizer with a weight decay of its own, or hold_at_edge not the last.
+      ValueError: no hold_at_edge, an optimizer with a weight decay of its own, hold_at_edge not the last, or not at
+        work within 64 steps.
 
     >>> import edgechaos as ec
     >>> params = {"kernel": jnp.ones((3, 3))}
@@ -71,24 +99,59 @@ def check_hold(optimizer: optax.GradientTransformation, params: optax.Params) ->
     Traceback (most recent call last):
     ValueError: hold_at_edge: must come last in the chain, but what it decides is changed after it
     """
-    zeros = jax.tree.map(jnp.zeros_like, params)
-
-    def step(j: float) -> tuple[optax.Updates, HoldState]:
-        weights = jax.tree.map(lambda leaf: _checkerboard(leaf, j), params)
-        updates, state = optimizer.update(zeros, optimizer.init(params), weights)
-        return jax.tree.map(lambda update, weight: -update / weight, updates, weights), find_state(state)
-
-    removed, _ = step(1e-3)
-    if any(jnp.any(leaf != 0) for leaf in jax.tree.leaves(removed)):
+    shares = _resting(optimizer, params, group)
+    if any(share != 0 for share in shares):
         raise ValueError("hold_at_edge: the optimizer has a weight decay of its own; turn it off (weight_decay=0)")
-    removed, state = step(1e3)
-    largest = max(float(jnp.max(leaf)) for leaf in jax.tree.leaves(removed))
-    if abs(largest / float(state.decay.max()) - 1) > 0.02:  # bfloat16 has three digits
+    shares, state = _removed(optimizer, params, group, 1e3)
+    decided = float(state.total_decay.max())
+    if not decided > 0:
+        raise ValueError(f"hold_at_edge: it has not acted within {_STEPS} steps")
+    if abs(max(shares, default=0.0) / decided - 1) > 0.02:  # bfloat16 has three digits
         raise ValueError("hold_at_edge: must come last in the chain, but what it decides is changed after it")
 
 
-def _checkerboard(leaf: Array, j: float) -> Array:
-    """Weights like `leaf` of alternating sign, at J0 near 0 and the given J."""
+def _resting(optimizer: Optimizer, params: optax.Params, group: str | None) -> list[float]:
+    """What is removed while the hold rests: far below its target, or if it grows weights there, where J^2 is NaN."""
+    for j in _SMALL:
+        shares, state = _removed(optimizer, params, group, j)
+        if not jnp.any(state.total_decay > 0):
+            break
+    if jnp.any(state.total_decay < 0):
+        shares, _ = _removed(optimizer, params, group, j, with_nan=True)
+    return shares
+
+
+def _removed(
+    optimizer: Optimizer, params: optax.Params, group: str | None, j: float, with_nan: bool = False
+) -> tuple[list[float], HoldState]:
+    """Largest share of each leaf that steps without a gradient remove: the part of the updates that is odd in it."""
+    gradient = jax.tree.map(jnp.zeros_like, params)
+    update = jax.jit(optimizer.update)
+
+    def total(sign: int) -> tuple[optax.Updates, HoldState]:
+        weights = jax.tree.map(lambda leaf: _checkerboard(leaf, sign * j, with_nan), params)
+        state, sums = optimizer.init(params), jax.tree.map(lambda leaf: 0.0, params)
+        for _ in range(_STEPS):
+            updates, state = update(gradient, state, weights)
+            sums = jax.tree.map(lambda one, more: one + more.astype(jnp.float32), sums, updates)
+        return sums, find_state(state, group)
+
+    (plus, state), (minus, _) = total(1), total(-1)
+    shares = []
+    for leaf, one, other in zip(*map(jax.tree.leaves, (params, plus, minus)), strict=True):
+        if leaf.size and jnp.issubdtype(leaf.dtype, jnp.floating):
+            odd, size = (one - other) / 2, jnp.abs(one) + jnp.abs(other)
+            odd = jnp.where(jnp.abs(odd) > _STEPS * jnp.finfo(leaf.dtype).eps * size / 2, odd, 0)  # rounding of noise
+            share = -odd / _checkerboard(leaf, j).astype(jnp.float32)
+            shares.append(float(jnp.max(jnp.abs(share), where=jnp.isfinite(share), initial=0.0)))
+    return shares, state
+
+
+def _checkerboard(leaf: Array, j: float, with_nan: bool = False) -> Array:
+    """Weights like `leaf` of alternating sign, at J0 near 0 and the given J, the first NaN on demand."""
+    if not leaf.size or not jnp.issubdtype(leaf.dtype, jnp.floating):
+        return jnp.zeros_like(leaf)
     signs = 1 - 2 * (jnp.indices(leaf.shape).sum(0) % 2) if leaf.ndim else jnp.ones(())
-    fan_in = max(1, leaf.size // leaf.shape[-1]) if leaf.ndim else 1
-    return (signs * j / fan_in**0.5).astype(leaf.dtype)
+    fan_in = leaf.size // leaf.shape[-1] if leaf.ndim else 1
+    weights = (signs * j / fan_in**0.5).astype(leaf.dtype)
+    return weights.at[(0,) * leaf.ndim].set(jnp.nan) if with_nan else weights

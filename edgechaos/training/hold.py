@@ -1,24 +1,33 @@
 """hold_at_edge: weight decay without a search, as an optax transform that keeps J^2 of chosen kernels at the edge."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from edgechaos.training.kernels import as_matrix, is_square, path_name, with_paths
-from edgechaos.training.measured import measure_if
+from edgechaos.errors import require
+from edgechaos.training.kernels import Axes, path_name, with_paths
+from edgechaos.training.measured import measure_if, sample_j_squared, varying_like
+from edgechaos.training.selection import Select, is_placeholder, require_measurable, select_kernels
 
-Predicate = Callable[[str], bool]
+Scalar = Float[Array, ""] | float
 
-_BAND = 0.03  # of the target: decay sets in this far below it; also the free growth during one time constant
+_BAND = 0.03  # of the target: what J^2 changes by in one time constant; decay sets in this far below it
+_LIMIT = 0.01  # of the target: what is above goes within one step
 _LONGEST = 20_000  # steps, the longest time constant, for weights that hardly grow
-_MEASURE_EVERY = 0.006  # of the target: free growth between two measurements, and
+_MEASURE_EVERY = 0.006  # of the target: change between two measurements, and
 _MOST_STEPS = 20  # the most steps between them
+_MOVED = 0.002  # of the target: change of a sample of the kernel after which the whole is measured
+_SMOOTHING = 2  # of the growth, per time constant
+_RELEASE = 4  # time constants, in which the size of changes is forgotten
+_MOST_SURPRISE = 0.015  # of the target: growth per step that is believed at once; more, when it comes again
 _MEMORY = 16  # time constants, of the mean decay
 _MOST_DECAY = 0.1  # per step
+_MOST_J_SQUARED = 1e30
+_LEAST = 1e-12
 
 
 class HoldState(NamedTuple):
@@ -36,6 +45,8 @@ class HoldState(NamedTuple):
       interval: steps from the last measurement to the next.
       steps_left: of them.
       num_measurements: so far.
+      scale: the largest change of J^2 per step, had there been no decay, of late.
+      sample: J^2 of a sample of the kernel at the last measurement.
     """
 
     j_squared: Float[Array, "controllers"]
@@ -49,39 +60,50 @@ class HoldState(NamedTuple):
     interval: Int[Array, ""]
     steps_left: Int[Array, ""]
     num_measurements: Int[Array, ""]
+    scale: Float[Array, "controllers"]
+    sample: Float[Array, "controllers"]
 
 
 def hold_at_edge(
-    target: float = 1.0,
-    select: Predicate | tuple[Predicate, Predicate] | None = None,
+    target: Scalar = 1.0,
+    select: Select | tuple[Select, Select] | None = None,
     shared: bool = False,
     two_sided: bool = False,
+    axes: Axes | None = None,
 ) -> optax.GradientTransformation:
     """Holds J^2 = n_in var(W) at `target` by a multiplicative decay, w <- (1 - delta) w, after any optimizer.
 
-    Every few steps J^2 is measured, and the growth g that it would have had without decay is what it grew plus what
-    the decay took. With smoothed g and tau = 0.03 target / |g|, the time in which free growth covers 3 % of the target,
+    J^2 is measured every few steps, and at once when a sample of the kernel moves; the growth g that it would have had
+    without decay is what it grew plus what the decay took. With its mean over the time tau in which J^2 changes by 3 %
+    of the target at the rate of late,
 
-        delta = max(0, g + (J^2 - target) / tau) / (2 J^2),
+        2 delta J^2 = max(0, g + min(J^2 - target, limit) / tau + max(0, J^2 - target - limit)),
 
-    which is 0 up to 3 % below the target, balances growth at the target, and lets a difference die out as exp(-t/tau).
-    Nothing has a unit of time of its own, so that the same numbers serve slow SGD and Adam.
+    which is 0 up to 3 % below the target, balances growth at the target, lets a difference die out as exp(-t / tau),
+    and removes within one step what is more than limit = 1 % above. docs/THEORY.md derives the law and says what it
+    guarantees. Nothing has a unit of time of its own, so that the same numbers serve slow SGD and Adam.
 
     Args:
-      target: > 0; 1 is the edge of a tanh network with J0 near 0 (Eq. 3).
-      select: a predicate on paths such as "hidden/kernel" that says which kernels are measured and decayed, each by
-        its own; or a pair of them, for measured and decayed ones. By default square kernels are measured and all
-        kernels decayed: by their own decay if measured, else by the mean.
+      target: finite and > 0; 1 is the edge of a tanh network with J0 near 0 (Eq. 3). It may be traced.
+      select: a glob pattern such as "hidden/*", or a predicate on paths, that says which kernels are measured and
+        decayed, each by its own; or a pair of them, for measured and decayed ones. By default square kernels (as many
+        inputs as outputs) are measured and all kernels decayed: by their own decay if measured, else by the mean. Each
+        layer of a stack is a kernel of its own; biases, scales and embeddings are none.
       shared: one decay for all, which holds the mean J^2 (the paper's single lambda).
       two_sided: also grow weights where J^2 is below the target.
+      axes: path or glob pattern -> `KernelAxes` of kernels whose inputs and outputs cannot be told from name and shape
+        (or None for what is no kernel); or a function of path and shape that returns those or "default".
 
     Returns:
       A transform to be chained after an optimizer without weight decay: its updates are the last word. `check_hold`
       says whether a chain is as it should be.
 
     Raises:
-      ValueError: target out of range; and on init: no kernel to measure (the paths are listed), one of integers or
-        without entries.
+      ValueError: target out of range; and on init: no parameters, no kernel to measure (the paths are listed), a chosen
+        one whose axes are not known, of integers, without entries, or whose J^2 is no number.
+
+    Warns:
+      UserWarning: on init, without `select`, of what may be a kernel but is not held, since its axes are not known.
 
     >>> optimizer = optax.chain(optax.sgd(0.1), hold_at_edge())
     >>> params = {"kernel": 2 * jax.random.normal(jax.random.key(0), (100, 100)) / 10}
@@ -91,105 +113,144 @@ def hold_at_edge(
     >>> for _ in range(50):
     ...     updates, state = update(gradient, state, params)
     ...     params = optax.apply_updates(params, updates)
-    >>> print(state[-1].j_squared > 1, state[-1].decay > 0)
-    [ True] [ True]
+    >>> print(state[-1].j_squared.round(2))
+    [1.01]
     """
-    if not target > 0:
-        raise ValueError(f"target = {target}: must be > 0")
+    require("target", target, lambda entries: (entries > 0) & np.isfinite(entries), "> 0 and finite")
 
     def init_fn(params: optax.Params) -> HoldState:
-        measured, _ = _selected(params, select)
-        number = 1 if shared else len(measured)
-        zeros, one = jnp.zeros(number), jnp.ones((), jnp.int32)
-        return HoldState(zeros, zeros, zeros, zeros, zeros, zeros, zeros, zeros, one, 0 * one, 0 * one)
+        if is_placeholder(params):  # of optax.tree_map_params, which wants to see the fields only
+            return _initial(1)
+        chosen = select_kernels(params, select, axes, warns=True)
+        require_measurable(params, chosen)
+        return varying_like(params, _initial(1 if shared else chosen.num_controllers))
 
     def update_fn(updates: optax.Updates, state: HoldState, params: optax.Params | None = None):
         if params is None:
             raise ValueError("hold_at_edge needs the parameters: optimizer.update(gradient, state, params)")
-        measured, decayed = _selected(params, select)
-        leaves = dict(with_paths(params))
-        due = state.steps_left == 0
-        _, j_squared = measure_if(due, [as_matrix(leaves[path]) for path in measured])
-        j_squared = j_squared.mean(keepdims=True) if shared else j_squared
-        later = _control(state, j_squared, target, two_sided)
-        state = jax.tree.map(lambda new, old: jnp.where(due, new, old), later, state)
-        # a sum of many small numbers in float32, with its rounding carried along (Kahan)
-        missing = state.decay - state.total_error
-        total = state.total_decay + missing
-        state = state._replace(
-            steps_left=state.steps_left - 1, total_decay=total, total_error=(total - state.total_decay) - missing
-        )
-        own = {} if shared else dict(zip(measured, state.decay, strict=True))
+        chosen, leaves = select_kernels(params, select, axes), dict(with_paths(params))
+        measured, goal = [leaves[kernel.path] for kernel in chosen.measured], jnp.asarray(target, jnp.float32)
+        sample = _pooled(sample_j_squared(measured, chosen.measured), shared)
+        due = (state.steps_left <= 0) | _has_moved(state, sample, goal)
+        j_squared = _pooled(measure_if(due, measured, chosen.measured)[1], shared)
+        later = _control(state, j_squared, goal, two_sided)._replace(sample=sample)
+        state = _counted(jax.tree.map(lambda new, old: jnp.where(due, new, old), later, state))
+        decays = chosen.decays(state.decay, ~jnp.isnan(state.j_squared), shared)
 
         def shrink(path: tuple, update: Array, leaf: Array) -> Array:
             name = path_name(path)
-            if name not in decayed:
+            if name not in decays:
                 return update
-            decay = own.get(name, state.decay.mean())
-            return (update - decay * leaf.astype(jnp.float32)).astype(update.dtype)
+            wide = jnp.promote_types(leaf.dtype, jnp.float32)
+            return (update - decays[name].astype(wide) * leaf.astype(wide)).astype(update.dtype)
 
         return jax.tree_util.tree_map_with_path(shrink, updates, params), state
 
     return optax.GradientTransformation(init_fn, update_fn)
 
 
-def _control(state: HoldState, j_squared: Float[Array, "controllers"], target: float, two_sided: bool) -> HoldState:
-    """The control law, at a measurement."""
-    steps = state.interval.astype(jnp.float32)
-    kept = jnp.exp(2 * steps * jnp.log1p(-state.decay))
-    free = (j_squared - kept * state.j_squared) / steps
-    weight = -jnp.expm1(-2 * steps / _time_constant(state.growth, target))
-    growth = jnp.where(state.num_measurements > 1, state.growth + weight * (free - state.growth), free)
-    growth = jnp.where(state.num_measurements > 0, growth, 0.0)
-    constant = _time_constant(growth, target)
-    wanted = (growth + (j_squared - target) / constant) / (2 * jnp.maximum(j_squared, 0.01 * target))
-    decay = jnp.clip(wanted, -_MOST_DECAY if two_sided else 0.0, _MOST_DECAY)
+def _initial(number: int) -> HoldState:
+    """The state before the first step; each field has memory of its own, so that it can be donated."""
+    values = {name: jnp.zeros(number, jnp.float32) for name in HoldState._fields}
+    counts = {name: jnp.zeros((), jnp.int32) for name in ("steps_left", "num_measurements")}
+    return HoldState(**{**values, **counts, "interval": jnp.ones((), jnp.int32)})
+
+
+def _pooled(j_squared: Float[Array, "kernels"], shared: bool) -> Float[Array, "controllers"]:
+    """One number for each controller: the mean of what are numbers, if they share one."""
+    if not shared:
+        return j_squared
+    return jnp.mean(j_squared, where=~jnp.isnan(j_squared), keepdims=True)
+
+
+def _counted(state: HoldState) -> HoldState:
+    """One step later: the sum of many small decays in float32, with its rounding carried along (Kahan)."""
+    missing = state.decay - state.total_error
+    total = state.total_decay + missing
+    error = (total - state.total_decay) - missing
+    return state._replace(steps_left=state.steps_left - 1, total_decay=total, total_error=error)
+
+
+def _has_moved(state: HoldState, sample: Float[Array, "controllers"], target: Scalar) -> Bool[Array, ""]:
+    """Whether any sample, if it is a number, is no longer near what it was at the last measurement."""
+    is_near = jnp.abs(sample - state.sample) <= _MOVED * jnp.maximum(target, state.sample)
+    return (state.num_measurements > 0) & (jnp.isfinite(sample) & ~is_near).any()
+
+
+def _control(state: HoldState, j_squared: Float[Array, "controllers"], target: Scalar, two_sided: bool) -> HoldState:
+    """The control law, at a measurement; a controller whose J^2 is NaN rests, and starts anew with the next number."""
+    seen = ~jnp.isnan(j_squared)
+    steps = jnp.maximum(state.interval - state.steps_left, 1).astype(jnp.float32)
+    now = jnp.where(seen, jnp.minimum(j_squared, _MOST_J_SQUARED), target)
+    free = _free_growth(state, now, seen, steps)
+    scale, growth, latest = _estimate(state, free, steps, target)
+    constant = _time_constant(scale, target)
+    decay, is_limited = _decay(now, growth, latest, constant, target, two_sided)
+    decay, is_limited = jnp.where(seen, decay, 0.0), is_limited & seen
     age = jnp.where((decay != 0) | (state.age > 0), state.age + steps, 0.0)
     share = jnp.where(age > 0, jnp.maximum(steps / jnp.maximum(age, 1), -jnp.expm1(-steps / (_MEMORY * constant))), 0.0)
-    next_interval = _MEASURE_EVERY * target / jnp.maximum(jnp.abs(growth).max(), 1e-12)
-    next_interval = jnp.clip(next_interval, 1, _MOST_STEPS).astype(jnp.int32)
-    return HoldState(
-        j_squared,
-        growth,
-        decay,
-        state.mean_decay + share * (decay - state.mean_decay),
-        state.mean_square_decay + share * (decay**2 - state.mean_square_decay),
-        state.total_decay,
-        state.total_error,
-        age,
-        jnp.where(state.num_measurements > 0, next_interval, 1),
-        jnp.where(state.num_measurements > 0, next_interval, 1),
-        state.num_measurements + 1,
+    interval = jnp.minimum(_MEASURE_EVERY * target / jnp.maximum(scale.max(), _LEAST), 2 * steps)
+    interval = jnp.where(is_limited.any(), 1, jnp.clip(interval, 1, _MOST_STEPS)).astype(jnp.int32)
+    return state._replace(
+        j_squared=j_squared,
+        growth=growth,
+        decay=decay,
+        mean_decay=state.mean_decay + share * (decay - state.mean_decay),
+        mean_square_decay=state.mean_square_decay + share * (decay**2 - state.mean_square_decay),
+        age=age,
+        interval=interval,
+        steps_left=interval,
+        num_measurements=state.num_measurements + 1,
+        scale=scale,
     )
 
 
-def _time_constant(growth: Float[Array, "controllers"], target: float) -> Float[Array, "controllers"]:
-    """tau: steps in which free growth covers the band."""
-    return jnp.clip(_BAND * target / jnp.maximum(jnp.abs(growth), 1e-12), 4.0, _LONGEST)
+def _free_growth(
+    state: HoldState, now: Float[Array, "controllers"], seen: Bool[Array, "controllers"], steps: Float[Array, ""]
+) -> Float[Array, "controllers"]:
+    """What J^2 grew per step since the last measurement, and what the decay took of it; 0 where either is not known."""
+    is_known = seen & jnp.isfinite(state.j_squared) & (state.num_measurements > 0)
+    before = jnp.where(is_known, jnp.minimum(state.j_squared, _MOST_J_SQUARED), now)
+    kept = jnp.exp(2 * steps * jnp.log1p(-state.decay))
+    return jnp.where(is_known, (now - kept * before) / steps, 0.0)
 
 
-def _selected(
-    params: optax.Params, select: Predicate | tuple[Predicate, Predicate] | None
-) -> tuple[list[str], set[str]]:
-    """Paths of the measured and of the decayed kernels.
+def _estimate(
+    state: HoldState, free: Float[Array, "controllers"], steps: Float[Array, ""], target: Scalar
+) -> tuple[Float[Array, "controllers"], Float[Array, "controllers"], Float[Array, "controllers"]]:
+    """The size of changes, which rises at once and falls slowly; the mean growth over its time; the latest change."""
+    forgotten = -jnp.expm1(-steps / (_RELEASE * _time_constant(state.scale, target)))
+    scale = jnp.maximum(jnp.abs(free), state.scale + forgotten * (jnp.abs(free) - state.scale))
+    most = jnp.maximum(2 * state.scale, _MOST_SURPRISE * target)  # one jump of J^2 is no growth
+    weight = -jnp.expm1(-_SMOOTHING * steps / _time_constant(scale, target))
+    growth = state.growth + weight * (jnp.clip(free, -most, most) - state.growth)
+    was_beyond = state.j_squared > (1 + _LIMIT) * target  # so that it comes again
+    return scale, growth, jnp.where(was_beyond, steps * free, jnp.clip(steps * free, -most, most))
 
-    Raises:
-      ValueError: no kernel is measured, or one of integers or without entries is.
-    """
-    kernels = {path: leaf for path, leaf in with_paths(params) if jnp.ndim(leaf) >= 2}
-    if select is None:
-        measured = [path for path, leaf in kernels.items() if is_square(leaf)]
-        decayed = set(kernels)
-    else:
-        measures, decays = select if isinstance(select, tuple) else (select, select)
-        measured, decayed = [path for path in kernels if measures(path)], {path for path in kernels if decays(path)}
-    if not measured:
-        listed = ", ".join(f"'{path}' {tuple(leaf.shape)}" for path, leaf in kernels.items()) or "none"
-        what = "there is no square kernel to measure" if select is None else "select matches no kernel"
-        raise ValueError(f"hold_at_edge: {what}; give select, a predicate on these paths: {listed}")
-    for path in (*measured, *decayed):
-        if not jnp.issubdtype(kernels[path].dtype, jnp.floating) or not kernels[path].size:
-            raise ValueError(
-                f"hold_at_edge: '{path}' {kernels[path].shape} {kernels[path].dtype}: must be real numbers"
-            )
-    return measured, decayed
+
+def _decay(
+    now: Float[Array, "controllers"],
+    growth: Float[Array, "controllers"],
+    latest: Float[Array, "controllers"],
+    constant: Float[Array, "controllers"],
+    target: Scalar,
+    two_sided: bool,
+) -> tuple[Float[Array, "controllers"], Bool[Array, "controllers"]]:
+    """Decay per step for J^2 = `now`, and where it removes what is beyond the limit within one step."""
+    error, limit = now - target, _LIMIT * target
+    beyond = jnp.maximum(error - limit, 0)
+    if two_sided:
+        beyond += jnp.minimum(error + limit, 0)
+    # beyond the limit the next step is taken to grow like all since the last measurement, which may be one step's
+    growth = jnp.where(beyond > 0, jnp.maximum(growth, latest), growth)
+    wanted = growth + jnp.minimum(error, limit) / constant + beyond
+    most = 1 - (1 - _MOST_DECAY) ** 2
+    least = 1 - (1 + _MOST_DECAY) ** 2 if two_sided else 0.0
+    share = jnp.clip(wanted / jnp.maximum(now, 0.01 * target), least, most)
+    decay = -jnp.expm1(0.5 * jnp.log1p(-share))  # 1 - sqrt(1 - share), also where that is tiny
+    return jnp.clip(decay, -_MOST_DECAY, _MOST_DECAY), beyond != 0
+
+
+def _time_constant(scale: Float[Array, "controllers"], target: Scalar) -> Float[Array, "controllers"]:
+    """tau: steps in which changes of that size cover the band."""
+    return jnp.clip(_BAND * target / jnp.maximum(scale, _LEAST), 4.0, _LONGEST)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from edgechaos import errors
 from edgechaos.theory.weight_decay import decay_per_step
+from edgechaos.training.kernels import is_bias, path_name
 
 Scalar = Float[Array, ""] | float | int
 
@@ -46,8 +47,8 @@ def heavy_ball(learning_rate: Scalar, momentum: Scalar = 0.0) -> optax.GradientT
 
 
 def kernels(params: optax.Params) -> optax.Params:
-    """Marks what weight decay applies to: matrices and higher, so no bias."""
-    return jax.tree.map(lambda leaf: jnp.ndim(leaf) >= 2, params)
+    """Marks what weight decay applies to: matrices and higher, but no bias or scale, whatever its number of axes."""
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: not is_bias(path_name(path), leaf), params)
 
 
 def _check(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar) -> None:

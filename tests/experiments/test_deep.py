@@ -88,7 +88,7 @@ def test_decay_shrinks_weights():
 
 
 def test_scaled_has_half_the_trials_and_nothing_else():
-    paper, scaled = (configs.get_config(variant).to_dict() for variant in ("paper", "scaled"))
+    paper, scaled = (configs.get_config(variant).to_dict() for variant in ("full", "scaled"))
     assert {name for name in paper if paper[name] != scaled[name]} == {"num_trials"}
     assert (paper["depth"], paper["width"]) == (4, 256)
 

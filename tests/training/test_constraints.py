@@ -29,7 +29,76 @@ def test_hard_sphere_keeps_the_norm():
     assert jnp.linalg.norm(params["hidden"]["kernel"]) == pytest.approx(40**0.5, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["hard_sphere", "norm_control", "constrained_parameters"])
+def stack():
+    """Three layers, and attention kernels whose inputs or outputs have two axes."""
+    keys = jax.random.split(jax.random.key(3), 5)
+    layers = jnp.stack([ec.init_kernel(key, 16, j=j) for key, j in zip(keys, (0.5, 1.0, 3.0), strict=False)])
+    query, out = (ec.init_kernel(key, 16, j=2.0) for key in keys[3:])
+    return {
+        "layers": {"dense": {"kernel": layers}},
+        "attention": {"query": {"kernel": query.reshape(16, 4, 4)}, "out": {"kernel": out.reshape(4, 4, 16)}},
+    }
+
+
+@pytest.mark.parametrize("how", constraints.NORMS)
+@pytest.mark.parametrize(("measure", "target", "j_squared"), [("j_squared", 0.5, 0.5), ("chi", 1.0, 1.0)])
+def test_one_interface_keeps_each_layer_at_its_radius(how, measure, target, j_squared):
+    params = stack()
+    optimizer = constraints.keep_norm(target, how, measure, step=0.01)
+    state, update = optimizer.init(params), jax.jit(optimizer.update)
+    for step in range(40):
+        noise = jax.tree.map(lambda leaf, step=step: 1e-3 * jax.random.normal(jax.random.key(step), leaf.shape), params)
+        updates, state = update(noise, state, params)
+        params = optax.apply_updates(params, updates)
+    layers = [*params["layers"]["dense"]["kernel"], *(leaf["kernel"] for leaf in params["attention"].values())]
+    found = [float(ec.order_parameters(jnp.reshape(layer, (16, 16))).j_squared) for layer in layers]
+    if how == "soft":  # one-sided: the layer that starts below stays there
+        assert found.pop(0) < 0.4
+    # the norm has the mean in it, J0^2 / n of J^2
+    np.testing.assert_allclose(found, j_squared, rtol=0.02 if how == "soft" else 0.15)
+
+
+def test_hyperball_fixes_both_norms():
+    params = {"hidden": PARAMS["hidden"]}
+    optimizer = constraints.hyperball(0.02, j=1.5)
+    state = optimizer.init(params)
+    for step in range(5):
+        before = params["hidden"]["kernel"]
+        gradient = {"hidden": {"kernel": 10.0**step * jax.random.normal(jax.random.key(step), (40, 40))}}
+        updates, state = optimizer.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+        assert float(jnp.linalg.norm(params["hidden"]["kernel"])) == pytest.approx(1.5 * 40**0.5, rel=1e-5)
+        if step:  # the first comes from another radius
+            turned = float(jnp.linalg.norm(params["hidden"]["kernel"] - before))
+            assert turned == pytest.approx(0.02 * 1.5 * 40**0.5, rel=0.02)
+    still, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), state, params)
+    np.testing.assert_allclose(still["hidden"]["kernel"], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("target", "activation"), [(0.5, "tanh"), (1.1389, "tanh"), (1.0, "relu"), (0.7, "erf")])
+def test_radius_by_chi_is_where_chi_is(target, activation):
+    j_squared = constraints.j_squared_at_chi(target, activation)
+    assert float(ec.chi(0.0, j_squared**0.5, activation)) == pytest.approx(target, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: constraints.keep_norm(how="ball"), "how = 'ball': must be one of soft, hard, hyperball"),
+        (lambda: constraints.keep_norm(measure="j"), "measure = 'j': must be one of j_squared, chi"),
+        (lambda: constraints.keep_norm(how="hyperball"), "step: hyperball needs"),
+        (lambda: constraints.keep_norm(-1.0, "hard"), "target = -1.0: must be > 0"),
+        (lambda: constraints.j_squared_at_chi(1e9), "chi does not come to it"),
+        (lambda: constraints.hyperball(-1.0), "step = -1.0: must be >= 0 and finite"),
+        (lambda: constraints.hard_sphere().init({"w": jnp.ones((3, 4))}), "no square kernel"),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("name", ["hard_sphere", "norm_control", "constrained_parameters", "hyperball"])
 def test_other_kernels_are_left_alone(name):
     optimizer = training.CONSTRAINTS[name](0.1)
     updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, PARAMS), optimizer.init(PARAMS), PARAMS)
@@ -73,7 +142,7 @@ def test_every_constraint_trains(constraint, optimizer):
     _, history = jax.jit(training.make_train(dataset, spec, 6))(jax.random.key(0), numbers)
     assert history.test_accuracy[-1] > 0.85
     assert (history.decay[-1] > 0) == (constraint == "hold_at_edge")
-    if constraint in {"hold_at_edge", "hard_sphere"}:
+    if constraint in {"hold_at_edge", "hard_sphere", "hyperball"}:
         np.testing.assert_allclose(history.j_squared[4:], 1, atol=0.02)  # J^2 of N = 64 starts 2 % off
     assert TRAINING_FIELDS["constraint"].allows(constraint)
 

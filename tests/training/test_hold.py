@@ -12,6 +12,8 @@ from edgechaos import data, training
 from edgechaos.training import epochs
 from edgechaos.training.held import find_state
 
+WARM_UP = optax.warmup_cosine_decay_schedule(0.0, 1e-3, 1000, 10_000)
+NOISY = optax.add_noise(0.1, 0.5, jax.random.key(0))
 SEEDS = jax.random.split(jax.random.key(0), 5)
 
 
@@ -182,7 +184,8 @@ def test_each_measured_kernel_has_its_own_decay_and_the_others_the_mean():
     shares, state = removed(ec.hold_at_edge(), two_layers())
     assert state.decay.shape == (2,)
     assert 0 < shares["first"]["kernel"] < shares["second"]["kernel"]
-    between = (shares["first"]["kernel"] + shares["second"]["kernel"]) / 2
+    # what is left after decays whose mean is taken step by step is the geometric mean of what they leave alone
+    between = 1 - ((1 - shares["first"]["kernel"]) * (1 - shares["second"]["kernel"])) ** 0.5
     assert shares["last"]["kernel"] == pytest.approx(between, rel=0.01)
     assert shares["first"]["bias"] == shares["second"]["scale"] == 0
 
@@ -215,11 +218,11 @@ def test_convolutions_are_measured_by_their_fan_in():
 
 
 def reductions_outside_conditions(jaxpr):
-    """Sums over a batch of matrices that a program does whatever its conditions say."""
+    """Sums over more than a sample of a batch of matrices that a program does whatever its conditions say."""
     for equation in jaxpr.eqns:
         if equation.primitive.name == "cond":
             continue
-        if equation.primitive.name == "reduce_sum" and equation.invars[0].aval.size > 900:
+        if equation.primitive.name == "reduce_sum" and equation.invars[0].aval.size > 4 * 64**2:
             yield equation
         for value in equation.params.values():
             if hasattr(value, "jaxpr"):
@@ -230,7 +233,7 @@ def reductions_outside_conditions(jaxpr):
 def test_vmap_does_not_measure_when_no_member_is_due(nested):
     """The batched program has a condition around the measurement, not a selection after it."""
     optimizer = ec.hold_at_edge()
-    params = {"kernel": jnp.ones((4, 30, 30))}
+    params = {"kernel": jnp.ones((4, 300, 300))}
     arguments, update = (params, jax.vmap(optimizer.init)(params), params), jax.vmap(optimizer.update)
     if nested:
         arguments, update = jax.tree.map(lambda leaf: leaf[None], arguments), jax.vmap(update)
@@ -275,7 +278,10 @@ def test_inside_multi_transform_and_multi_steps():
     every = optax.MultiSteps(optax.chain(optax.sgd(0.1), ec.hold_at_edge()), 5)
     shares, state = removed(every, params)
     assert shares["first"]["kernel"] > 0
-    assert state.num_measurements == 2  # at the first two of the 10 inner steps, the third would be due 20 later
+    assert state.num_measurements == 10  # at each inner step, as the kernels are far above the target
+    below = jax.tree.map(lambda leaf: 0.1 * leaf, params)
+    _, state = removed(every, below, 500)
+    assert state.num_measurements == 8  # of 100 inner steps: 0, 2, 6, 14, 30, 50, 70, 90, as nothing grows
 
 
 @pytest.mark.parametrize(
@@ -319,12 +325,38 @@ def test_a_chain_in_order_passes(optimizer):
 
 
 @pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.chain(optax.sgd(0.1), ec.hold_at_edge(two_sided=True)),
+        optax.chain(optax.sgd(0.1), ec.hold_at_edge(1e-8)),
+        optax.chain(optax.sgd(0.1), optax.add_noise(0.1, 0.5, jax.random.key(0)), ec.hold_at_edge()),
+        optax.MultiSteps(optax.chain(optax.adam(1e-3), ec.hold_at_edge()), 16),
+        optax.apply_if_finite(optax.chain(optax.adam(1e-3), ec.hold_at_edge()), 5),
+        optax.chain(optax.sgd(optax.linear_schedule(0, 0.1, 1000)), ec.hold_at_edge()),
+    ],
+    ids=["two-sided", "small target", "noise", "MultiSteps", "apply_if_finite", "warm-up"],
+)
+def test_what_is_no_decay_passes(optimizer):
+    ec.check_hold(optimizer, two_layers())
+
+
+def test_leaves_of_integers_and_without_entries_pass():
+    params = {**two_layers(), "count": jnp.zeros((2, 2), jnp.int32), "none": jnp.zeros((0, 3))}
+    ec.check_hold(optax.chain(optax.sgd(0.1), ec.hold_at_edge(select="*/kernel")), params)
+
+
+@pytest.mark.parametrize(
     ("optimizer", "message"),
     [
         (optax.chain(optax.adamw(1e-3), ec.hold_at_edge()), "weight decay of its own"),
         (optax.chain(ec.hold_at_edge(), optax.adamw(1e-3, weight_decay=0.1)), "weight decay of its own"),
         (optax.chain(ec.hold_at_edge(), optax.sgd(0.1)), "must come last"),
         (optax.chain(ec.hold_at_edge(), optax.adam(1e-3)), "must come last"),
+        (optax.chain(optax.adamw(WARM_UP, weight_decay=0.1), ec.hold_at_edge()), "weight decay of its own"),
+        (optax.chain(optax.adamw(1e-3), ec.hold_at_edge(two_sided=True)), "weight decay of its own"),
+        (optax.MultiSteps(optax.chain(optax.adamw(1e-3), ec.hold_at_edge()), 5), "weight decay of its own"),
+        (optax.chain(NOISY, optax.add_decayed_weights(-1e-3), ec.hold_at_edge()), "weight decay of its own"),
+        (optax.MultiSteps(optax.chain(optax.sgd(0.1), ec.hold_at_edge()), 100), "not acted within 64 steps"),
         (optax.sgd(0.1), "there are 0"),
     ],
 )
