@@ -6,7 +6,8 @@ python -m experiments.rivals --config=configs/rivals.py:quick    three of them, 
 python -m experiments.rivals --config=configs/rivals.py:digits   scikit-learn's digits: seconds
 
 The first eight fixed decays are the paper's grid, from which the best is taken; then Eq. 9's, hold_at_edge, the hard
-sphere, CPR and norm control. Last the decay that the hold of the first seed ends with, and the best of 8, 16 and 32
+sphere, CPR, norm control and hyperball. Last the decay that the hold of the first seed ends with, and the best of 8, 16
+and 32
 trials of Optuna (with the first seed, by a validation split), each trained with by all seeds.
 """
 
@@ -18,7 +19,7 @@ from edgechaos.theory.scaling import weight_decay_at_edge
 
 GRID = (0.0, 1e-5, 5e-5, 9e-5, 1.5e-4, 3e-4, 5e-4, 1e-3)
 EQ_9 = round(float(weight_decay_at_edge(paper.CONSTANT_D, paper.NUM_SAMPLES)), 6)
-CONSTRAINTS = ("hold_at_edge", "hard_sphere", "constrained_parameters", "norm_control")
+CONSTRAINTS = ("hold_at_edge", "hard_sphere", "constrained_parameters", "norm_control", "hyperball")
 
 
 def _sweep(decays: tuple[float, ...], constraints: tuple[str, ...]) -> dict[str, tuple]:

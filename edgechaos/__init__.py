@@ -36,6 +36,7 @@ from edgechaos.theory.scaling import (
     weight_decay_at_edge,
 )
 from edgechaos.theory.weight_decay import Setting, convert_weight_decay, half_life
+from edgechaos.training.constraints import keep_norm
 from edgechaos.training.epochs import Hyperparameters, Spec, make_train
 from edgechaos.training.held import HeldDecay, check_hold, held_weight_decay
 from edgechaos.training.hold import HoldState, hold_at_edge
@@ -80,6 +81,7 @@ __all__ = [
     "j_squared_after",
     "jacobian_norm",
     "jacobian_profile",
+    "keep_norm",
     "lyapunov_exponent",
     "lyapunov_spectrum",
     "make_train",

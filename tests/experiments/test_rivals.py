@@ -25,8 +25,8 @@ def test_full_has_the_grid_eq_9_and_every_constraint():
     assert sweep.weight_decay[:8] == configs.GRID
     assert set(sweep.constraint) == CONSTRAINTS.keys()
     columns = {name: np.array(sweep[name]) for name in ("constraint", "weight_decay")}
-    ways = rivals.ways_of(rivals.Config(trials=()), History(columns | {"seed": np.zeros(13)}, 60_000))
-    assert [way.kind for way in ways] == ["grid"] * 8 + ["rule"] * 5
+    ways = rivals.ways_of(rivals.Config(trials=()), History(columns | {"seed": np.zeros(14)}, 60_000))
+    assert [way.kind for way in ways] == ["grid"] * 8 + ["rule"] * 6
     assert ways[8].name.startswith(rivals.EQ_9)
 
 
