@@ -269,8 +269,8 @@ def _largest_stable(
             if is_stable(rate):
                 return rate, tried
         raise ValueError(
-            f"learning_rate = {learning_rate:g}: after an epoch at J = 1 the loss is no better than a guess, also at all "
-            f"learning rates tried down to {rate:.2g}: an epoch is too few at this learning rate, or the data say "
+            f"learning_rate = {learning_rate:g}: after an epoch at J = 1 the loss is no better than a guess, also at "
+            f"all learning rates tried down to {rate:.2g}: an epoch is too few at this learning rate, or the data say "
             f"nothing of the labels; try {8 * learning_rate:.2g}"
         )
     return rate, _DOUBLINGS + 1

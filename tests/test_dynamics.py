@@ -282,7 +282,7 @@ def test_twins_in_half_precision(dtype):
     [
         (lambda: ec.jacobian_norm(jnp.tanh, jnp.full(3, jnp.nan)), "^x = nan: must be finite"),
         (
-            lambda: dynamics.check(lambda x: (x, x), jnp.ones(3), 5),
+            lambda: dynamics.check(PAIR, jnp.ones(3), 5),
             r"step returns tuple: must return one array float32",
         ),
         (lambda: dynamics.check(NUMPY_TANH, jnp.ones(3), 5), "step must be made of jax.numpy"),
