@@ -1,10 +1,9 @@
 """The state in which iteration of the mean-field map settles, found in few steps and only where iteration goes.
 
 Everything happens in x = (mu / sqrt(q0), ln q0): a fall to 0 and a growth without bound are straight lines there, and
-no number loses digits. An iteration adds the displacement r(x). The way of the iteration is followed by
-pseudo-transient continuation (Kelley & Keyes 1998, SIAM J. Numer. Anal. 35, 508): implicit Euler steps of
-dx/dt = r(x), which become Newton's where the state is near, and are kept short where r is not yet linear or pushes away
-from a root.
+no number loses digits. An iteration adds the displacement r(x). Its way is followed by pseudo-transient
+continuation (Kelley & Keyes 1998, SIAM J. Numer. Anal. 35, 508): implicit Euler steps of dx/dt = r(x), which become
+Newton's where the state is near, and are kept short where r is not yet linear or pushes away from a root.
 """
 
 import dataclasses
