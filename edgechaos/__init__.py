@@ -16,12 +16,11 @@ from edgechaos.dynamics.diagram import phase_diagram
 from edgechaos.dynamics.lyapunov import (
     Lyapunov,
     Verdict,
-    jacobian_norm,
     lyapunov_exponent,
     lyapunov_spectrum,
     order_or_chaos,
-    twin_trajectories,
 )
+from edgechaos.dynamics.twins import jacobian_norm, twin_trajectories
 from edgechaos.theory.meanfield import FixedPoint, chi, edge_of_chaos, fixed_point, predicted_exponent
 from edgechaos.theory.replicas import overlap, predicted_distance
 from edgechaos.theory.scaling import (
