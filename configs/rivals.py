@@ -19,7 +19,10 @@ from edgechaos.theory.scaling import weight_decay_at_edge
 
 GRID = (0.0, 1e-5, 5e-5, 9e-5, 1.5e-4, 3e-4, 5e-4, 1e-3)
 EQ_9 = round(float(weight_decay_at_edge(paper.CONSTANT_D, paper.NUM_SAMPLES)), 6)
-CONSTRAINTS = ("hold_at_edge", "hard_sphere", "constrained_parameters", "norm_control", "hyperball")
+CONSTRAINTS = (
+    *("hold_at_edge", "hard_sphere", "hyperball", "norm_control", "constrained_parameters"),
+    *("hold_at_start", "hard_sphere_at_start", "hyperball_at_start"),  # at the radius of the initial kernel
+)
 
 
 def _sweep(decays: tuple[float, ...], constraints: tuple[str, ...]) -> dict[str, tuple]:

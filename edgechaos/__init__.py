@@ -12,6 +12,7 @@ from edgechaos.diagnosis.jacobians import JacobianProfile, jacobian_profile
 from edgechaos.diagnosis.monitoring import monitor, monitored
 from edgechaos.diagnosis.report import PhaseReport, phase_report
 from edgechaos.diagnosis.taps import Taps, tap
+from edgechaos.diagnosis.tracking import metrics
 from edgechaos.dynamics.diagram import phase_diagram
 from edgechaos.dynamics.lyapunov import (
     Lyapunov,
@@ -84,6 +85,7 @@ __all__ = [
     "lyapunov_exponent",
     "lyapunov_spectrum",
     "make_train",
+    "metrics",
     "monitor",
     "monitored",
     "order_or_chaos",

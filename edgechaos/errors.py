@@ -3,7 +3,8 @@
 Traced values have no value yet and are not checked.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -11,6 +12,19 @@ import numpy as np
 
 class UserError(ValueError):
     """Bad input, missing data or an unusable directory; the message names the thing, its value and the way out."""
+
+
+@contextlib.contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Imports of what a light installation does not have; a missing package is named with the extra that brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("edgechaos"):
+            raise
+        package = error.name.partition(".")[0]
+        message = f"there is no {package} here, which this part of edgechaos needs: pip install 'edgechaos[{name}]'"
+        raise ModuleNotFoundError(message, name=error.name, path=error.path) from error
 
 
 def require(name: str, value: object, allows: Callable[[np.ndarray], np.ndarray], allowed: str) -> None:

@@ -5,16 +5,12 @@ python -m experiments.phase_report --params=FILE.npz [--activation=relu] [--layo
 Prints a row for every array, or why it was not judged; --json writes the same for machines, --figure the diagram.
 """
 
-import json
 from pathlib import Path
 
 from absl import app, flags
 from absl import logging as absl_logging
 
-import edgechaos as ec
-from edgechaos import plotting
-from edgechaos.errors import UserError
-from edgechaos.files import atomic_write
+from edgechaos.diagnosis.command import write_report
 from edgechaos.theory.activations import ACTIVATIONS
 from experiments.shared import cli
 
@@ -32,18 +28,9 @@ def main(arguments: list[str]) -> None:
     absl_logging.set_verbosity(absl_logging.ERROR)
     if len(arguments) > 1:
         cli.fail(f"unexpected argument '{arguments[1]}'; flags begin with --")
-    if _FIGURE.value and Path(_FIGURE.value).suffix not in {".png", ".pdf", ".svg"}:
-        cli.fail(f"figure = '{_FIGURE.value}': must end in .png, .pdf or .svg")
     try:
-        report = ec.phase_report(_PARAMS.value, _ACTIVATION.value, layout=_LAYOUT.value)
-        print(report)
-        if _JSON.value:
-            text = json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n"
-            atomic_write(Path(_JSON.value), lambda file: file.write(text.encode()))
-        if _FIGURE.value:
-            with plotting.figure(6, 4, Path(_PARAMS.value).name, Path(_FIGURE.value)) as figure:
-                report.plot(figure.subplots())
-    except (UserError, ValueError) as error:
+        write_report(Path(_PARAMS.value), _ACTIVATION.value, _LAYOUT.value, _JSON.value, _FIGURE.value)
+    except (ValueError, ModuleNotFoundError) as error:
         cli.fail(error)
 
 

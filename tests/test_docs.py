@@ -9,7 +9,7 @@ import pytest
 import edgechaos as ec
 from tests.processes import ROOT
 
-PAGES = ["OWN_DATA", "OWN_NETWORK"]
+PAGES = ["OWN_DATA", "OWN_NETWORK", "TRACKING"]
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,14 @@ def test_everything_exported_exists_and_is_documented():
 
 def test_lock_file_pins_every_requirement():
     pinned = set(re.findall(r"^([\w-]+)==", (ROOT / "requirements.lock").read_text(), re.M))
-    section = (ROOT / "pyproject.toml").read_text().partition("dependencies = [")[2].partition("\n]")[0]
-    required = set(re.findall(r'"([\w-]+)>=', section))
-    assert required
-    assert required <= pinned
+    text = (ROOT / "pyproject.toml").read_text()
+    sections = [text.partition(f"\n{name} = [")[2].partition("\n]")[0] for name in ("dependencies", "experiments")]
+    required = [set(re.findall(r'"([\w-]+)>=', section)) for section in sections]
+    assert all(required)
+    assert set.union(*required) <= pinned
+
+
+def test_citation_names_the_version_and_the_paper():
+    text = (ROOT / "CITATION.cff").read_text()
+    assert re.findall(r"^version: (.*)$", text, re.M) == [edgechaos.__version__]
+    assert text.count("2107.09437") == 2

@@ -39,7 +39,7 @@ class Bomb:
 def test_objects_in_an_npz_are_refused_and_not_unpickled(tmp_path, read):
     bomb = np.array([Bomb(tmp_path / "gone off")], object)
     np.savez(tmp_path / "a.npz", x_train=bomb, y_train=bomb, x_test=bomb, y_test=bomb)
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(UserError, match=r"is damaged|pickled Python objects, which are never loaded"):
         read(tmp_path / "a.npz")
     assert not (tmp_path / "gone off").exists()
     np.load(tmp_path / "a.npz", allow_pickle=True)["x_train"]

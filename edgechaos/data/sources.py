@@ -16,7 +16,7 @@ import numpy as np
 
 from edgechaos.data import npz
 from edgechaos.data.dataset import Dataset
-from edgechaos.errors import UserError
+from edgechaos.errors import UserError, extra
 from edgechaos.files import exclusive_lock, read_npz, user_cache, writable_directory, write_npz
 
 logger = logging.getLogger("edgechaos.data")
@@ -79,8 +79,9 @@ def _scale(images: np.ndarray, maximum: int) -> np.ndarray:
 
 def _digits() -> Dataset:
     """scikit-learn's digits; the split is fixed by its seed."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
+    with extra("experiments"):
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
 
     images, labels = load_digits(return_X_y=True)
     split = train_test_split(images, labels.astype(np.int32), test_size=0.2, random_state=0, stratify=labels)

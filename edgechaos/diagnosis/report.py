@@ -22,7 +22,7 @@ _STANDARD_ERRORS = 2  # half width of the edge's band
 _PIECE = 2**20  # entries of an array in float64 at once
 _SATURATED = 0.1  # share of the largest slope below which a unit is called saturated
 _SLOPE_AT_0 = {"tanh": 1.0, "erf": 2 / np.pi**0.5}
-_LAYOUTS = ("in_out", "out_in")
+LAYOUTS = ("in_out", "out_in")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,8 +151,8 @@ def phase_report(
     bias                 900                                                          not judged  (bias or scale)
     kernel         900 x 900     0.016 +- 0.050     2.2465 +- 0.0035   1.0000   1.1389  chaotic
     """
-    if layout not in _LAYOUTS:
-        raise ValueError(f"layout = '{layout}': must be one of {', '.join(_LAYOUTS)}")
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout = '{layout}': must be one of {', '.join(LAYOUTS)}")
     phi, given = activation_function(activation), dict(inputs or {})
     arrays = _arrays(params)
     read = [(leaf, read_kernel(path, leaf, axes, layout)) for path, leaf in arrays]

@@ -141,7 +141,7 @@ def tap(
       ValueError: a model of another kind, or a linen module without variables. Patterns are looked up when it runs.
 
     >>> layers = [lambda x: 2 * x, jnp.tanh, lambda x: x / 2]
-    >>> from edgechaos.jacobians import jacobian_profile
+    >>> from edgechaos.diagnosis.jacobians import jacobian_profile
     >>> print(jacobian_profile(tap(layers, "*tanh"), jnp.zeros((3, 4)), jax.random.key(0)).apjn)
     [1. 4.]
     """

@@ -1,36 +1,39 @@
 """Figure panels in one style: arrays in, Axes out. The only room that imports matplotlib."""
 
-from edgechaos.plotting.curves import (
-    branches,
-    edge_line,
-    kernels_against_step,
-    mark_epochs,
-    points,
-    powers,
-    profile,
-    relaxation,
-    rescaled_trajectory,
-    rows,
-    scaling,
-    scores,
-    trajectory,
-    zoom_into_ordered_phase,
-)
-from edgechaos.plotting.diagram import (
-    against_j,
-    cells,
-    diagram_path,
-    distance_limits,
-    distances,
-    edge,
-    exponents,
-    layers,
-    mark_cells,
-    network,
-    path,
-    phase_map,
-)
-from edgechaos.plotting.style import COLORS, EDGE, MARK, PREDICTION, TEST, TRAIN, color_of, deviation, figure
+from edgechaos.errors import extra
+
+with extra("experiments"):
+    from edgechaos.plotting.curves import (
+        branches,
+        edge_line,
+        kernels_against_step,
+        mark_epochs,
+        points,
+        powers,
+        profile,
+        relaxation,
+        rescaled_trajectory,
+        rows,
+        scaling,
+        scores,
+        trajectory,
+        zoom_into_ordered_phase,
+    )
+    from edgechaos.plotting.diagram import (
+        against_j,
+        cells,
+        diagram_path,
+        distance_limits,
+        distances,
+        edge,
+        exponents,
+        layers,
+        mark_cells,
+        network,
+        path,
+        phase_map,
+    )
+    from edgechaos.plotting.style import COLORS, EDGE, MARK, PREDICTION, TEST, TRAIN, color_of, deviation, figure
 
 __all__ = [
     "COLORS",

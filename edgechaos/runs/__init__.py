@@ -1,24 +1,25 @@
 """A run on the host: fields of a config, work directories, members and their groups, resume, several processes."""
 
-from edgechaos.runs.run import chosen_devices, run_sweep
-from edgechaos.runs.workdir import (
-    free_memory,
-    keep_kernels,
-    once,
-    processor,
-    read_kernels,
-    record_provenance,
-    revision,
-    sequence,
-    work_directory,
-    write_json,
-)
+from edgechaos.errors import extra
+
+with extra("experiments"):
+    from edgechaos.runs.run import chosen_devices, run_sweep
+    from edgechaos.runs.workdir import (
+        free_memory,
+        keep_kernels,
+        processor,
+        read_kernels,
+        record_provenance,
+        revision,
+        sequence,
+        work_directory,
+        write_json,
+    )
 
 __all__ = [
     "chosen_devices",
     "free_memory",
     "keep_kernels",
-    "once",
     "processor",
     "read_kernels",
     "record_provenance",

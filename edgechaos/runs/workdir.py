@@ -8,7 +8,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -151,22 +151,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes strict JSON: a number that is not finite becomes null."""
     text = json.dumps(_jsonable(content), indent=2, allow_nan=False) + "\n"
     atomic_write(path, lambda file: file.write(text.encode()))
-
-
-def once(path: Path, compute: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """Returns the numbers that `path` keeps, computing and writing them on the first call; null is NaN.
-
-    Raises:
-      UserError: the file is damaged.
-    """
-    if not path.exists():
-        write_json(path, compute())
-    try:
-        return {
-            name: math.nan if value is None else float(value) for name, value in json.loads(path.read_text()).items()
-        }
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"'{path}' is damaged ({error}); remove it to compute it again") from error
 
 
 def _jsonable(value: Any) -> Any:

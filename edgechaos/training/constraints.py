@@ -230,12 +230,15 @@ def constrained_parameters(j: float = 1.0, rate: float = 1.0) -> optax.GradientT
     return optax.GradientTransformation(init_fn, update_fn)
 
 
-# name -> transform, given eta / (1 - alpha)
-CONSTRAINTS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
-    "none": lambda rate: optax.identity(),
-    "hold_at_edge": lambda rate: hold_at_edge(),
-    "hard_sphere": lambda rate: hard_sphere(),
-    "norm_control": lambda rate: norm_control(0.01 * rate),  # AdamW's default decay times the learning rate
-    "constrained_parameters": lambda rate: constrained_parameters(),
-    "hyperball": lambda rate: hyperball(0.1 * rate),
+# name -> transform, given eta / (1 - alpha) and the initial J, which is the radius of those at the start
+CONSTRAINTS: dict[str, Callable[[Any, float], optax.GradientTransformation]] = {
+    "none": lambda rate, j: optax.identity(),
+    "hold_at_edge": lambda rate, j: hold_at_edge(),
+    "hold_at_start": lambda rate, j: hold_at_edge(j**2),
+    "hard_sphere": lambda rate, j: hard_sphere(),
+    "hard_sphere_at_start": lambda rate, j: hard_sphere(j),
+    "hyperball": lambda rate, j: hyperball(0.1 * rate),
+    "hyperball_at_start": lambda rate, j: hyperball(0.1 * rate, j),
+    "norm_control": lambda rate, j: norm_control(0.01 * rate),  # AdamW's default decay times the learning rate
+    "constrained_parameters": lambda rate, j: constrained_parameters(),
 }

@@ -109,7 +109,7 @@ def _optimizer(hyperparameters: Hyperparameters, spec: Spec) -> optax.GradientTr
     else:
         rule = sgd(eta, hyperparameters.momentum, decay, spec.weight_decay_mode)
     constraint = CONSTRAINTS[spec.constraint]
-    return optax.chain(rule, constraint(eta / (1 - hyperparameters.momentum)))
+    return optax.chain(rule, constraint(eta / (1 - hyperparameters.momentum), spec.init_j))
 
 
 def init_state(key: PRNGKeyArray, spec: Spec, num_neurons: int) -> TrainState:
@@ -231,7 +231,7 @@ def _measure(
     place = order_parameters(state.params["hidden"]["kernel"])
     test_loss, test_accuracy, logits = evaluate(state.params, dataset.test_images, dataset.test_labels, spec)
     calibration = calibrate(logits, dataset.test_labels)
-    held = spec.constraint == "hold_at_edge"
+    held = spec.constraint in ("hold_at_edge", "hold_at_start")
     decay = find_state(state.optimizer_state).total_decay[0] if held else jnp.zeros(())
     return Metrics(
         j0=place.j0,

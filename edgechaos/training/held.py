@@ -60,7 +60,8 @@ def held_weight_decay(
     held = find_state(state, group)
     variance = jnp.maximum(held.mean_square_decay - held.mean_decay**2, 0)
     deltas = held.decay, held.mean_decay, jnp.sqrt(variance)
-    return HeldDecay(*(jnp.asarray(weight_decay_of(delta, learning_rate, momentum)) for delta in deltas))
+    # flax.nnx wraps the arrays of a state
+    return HeldDecay(*(jnp.asarray(weight_decay_of(jnp.asarray(delta), learning_rate, momentum)) for delta in deltas))
 
 
 def find_state(state: optax.OptState, group: str | None = None) -> HoldState:

@@ -17,6 +17,11 @@ _SAMPLE = 64  # inputs, and as many outputs
 Places = tuple[Array, Array]  # J0 and J^2 [..., layers]
 
 
+def measure(leaves: Sequence[Array], kernels: Sequence[Kernel]) -> Places:
+    """J0 and J^2 of each kernel, and of each layer of a stack."""
+    return _joined([_moments(leaf, kernel) for leaf, kernel in zip(leaves, kernels, strict=True)])
+
+
 def measure_if(due: Bool[Array, ""], leaves: Sequence[Array], kernels: Sequence[Kernel]) -> Places:
     """J0 and J^2 of each kernel, and of each layer of a stack, if `due`; else zeros that cost nothing.
 
@@ -29,8 +34,8 @@ def measure_if(due: Bool[Array, ""], leaves: Sequence[Array], kernels: Sequence[
       kernels: their axes.
     """
 
-    def measure(leaves: Sequence[Array]) -> Places:
-        return _joined([_moments(leaf, kernel) for leaf, kernel in zip(leaves, kernels, strict=True)])
+    def places(leaves: Sequence[Array]) -> Places:
+        return measure(leaves, kernels)
 
     def nothing(leaves: Sequence[Array]) -> Places:
         batch = leaves[0].shape[: leaves[0].ndim - len(kernels[0].shape)]
@@ -40,7 +45,7 @@ def measure_if(due: Bool[Array, ""], leaves: Sequence[Array], kernels: Sequence[
 
     @jax.custom_batching.custom_vmap
     def conditional(due: Array, leaves: Sequence[Array]) -> Places:
-        return jax.lax.cond(due, measure, nothing, leaves)
+        return jax.lax.cond(due, places, nothing, leaves)
 
     @conditional.def_vmap
     def _(axis_size: int, in_batched: Sequence, due: Array, leaves: Sequence[Array]) -> tuple[Places, tuple]:
@@ -58,7 +63,7 @@ def measure_if(due: Bool[Array, ""], leaves: Sequence[Array], kernels: Sequence[
     @differentiable.defjvp
     def _(primals: tuple, tangents: tuple) -> tuple[Places, Places]:
         due, leaves = primals
-        _, changes = jax.jvp(measure, (leaves,), (tangents[1],))
+        _, changes = jax.jvp(places, (leaves,), (tangents[1],))
         return differentiable(due, leaves), jax.tree.map(lambda change: jnp.where(due, change, 0), changes)
 
     return differentiable(due, list(leaves))

@@ -188,10 +188,11 @@ def test_bad_input_is_one_clear_error(arguments, message):
 
 SHARDED = """
 import sys
+from pathlib import Path
 import numpy as np, jax
-from experiments import diagram
+from edgechaos.runs.simulate import simulate_diagram
 assert jax.device_count() == 4
-settled = diagram.simulate(Path(sys.argv[1]), np.linspace(-1, 1, 5, dtype=np.float32),
+settled = simulate_diagram(Path(sys.argv[1]), np.linspace(-1, 1, 5, dtype=np.float32),
                            np.linspace(0.7, 2, 7, dtype=np.float32), 7, 60, 20, perturbation_std=0.1)
 np.save(sys.argv[1] + "/distance.npy", settled.distance)
 """

@@ -23,10 +23,10 @@ def finished(tmp_path_factory):
 def test_full_has_the_grid_eq_9_and_every_constraint():
     sweep = configs.get_config().sweep
     assert sweep.weight_decay[:8] == configs.GRID
-    assert set(sweep.constraint) == CONSTRAINTS.keys()
+    assert set(sweep.constraint) == CONSTRAINTS.keys() == {"none", *configs.CONSTRAINTS}
     columns = {name: np.array(sweep[name]) for name in ("constraint", "weight_decay")}
-    ways = rivals.ways_of(rivals.Config(trials=()), History(columns | {"seed": np.zeros(14)}, 60_000))
-    assert [way.kind for way in ways] == ["grid"] * 8 + ["rule"] * 6
+    ways = rivals.ways_of(rivals.Config(trials=()), History(columns | {"seed": np.zeros(17)}, 60_000))
+    assert [way.kind for way in ways] == ["grid"] * 8 + ["rule"] * 9
     assert ways[8].name.startswith(rivals.EQ_9)
 
 
@@ -91,3 +91,6 @@ def test_what_holds_a_norm_ends_at_the_edge(finished):
     history = read_npz(finished[0] / "history.npz")
     for name, tolerance in (("hold_at_edge", 0.01), ("hard_sphere", 0.01), ("constrained_parameters", 0.1)):
         np.testing.assert_allclose(history["j_squared"][history["constraint"] == name, -5:], 1, atol=tolerance)
+    for name in ("hold_at_start", "hard_sphere_at_start", "hyperball_at_start"):
+        # the sphere fixes J^2 + J0^2 / N, and J is 0.5 at the start within a finite kernel's error
+        np.testing.assert_allclose(history["j_squared"][history["constraint"] == name, -5:], 0.25, atol=0.01)

@@ -100,7 +100,7 @@ def test_bad_arguments_are_named(call, message):
 
 @pytest.mark.parametrize("name", ["hard_sphere", "norm_control", "constrained_parameters", "hyperball"])
 def test_other_kernels_are_left_alone(name):
-    optimizer = training.CONSTRAINTS[name](0.1)
+    optimizer = training.CONSTRAINTS[name](0.1, 1.0)
     updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, PARAMS), optimizer.init(PARAMS), PARAMS)
     np.testing.assert_array_equal(updates["output"]["kernel"], 0)
     assert jnp.abs(updates["hidden"]["kernel"]).max() > 0
@@ -141,8 +141,9 @@ def test_every_constraint_trains(constraint, optimizer):
     numbers = training.Hyperparameters(0.002 if optimizer == "adam" else 0.08)
     _, history = jax.jit(training.make_train(dataset, spec, 6))(jax.random.key(0), numbers)
     assert history.test_accuracy[-1] > 0.85
-    assert (history.decay[-1] > 0) == (constraint == "hold_at_edge")
-    if constraint in {"hold_at_edge", "hard_sphere", "hyperball"}:
+    kind = constraint.removesuffix("_at_start")  # at J = 1, too
+    assert (history.decay[-1] > 0) == (kind in {"hold", "hold_at_edge"})
+    if kind in {"hold", "hold_at_edge", "hard_sphere", "hyperball"}:
         np.testing.assert_allclose(history.j_squared[4:], 1, atol=0.02)  # J^2 of N = 64 starts 2 % off
     assert TRAINING_FIELDS["constraint"].allows(constraint)
 
