@@ -66,7 +66,7 @@ def test_the_script_leads_to_the_edge(tmp_path):
         [sys.executable, ROOT / "docs" / "first_edge.py"], cwd=tmp_path, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
-    first, last = re.findall(r"hidden/kernel .* (\w+)$", result.stdout, re.M)
+    first, last = re.findall(r"hidden/kernel .*  (\w+)(?:  \(.*\))?$", result.stdout, re.M)
     assert (first, last) == ("ordered", "edge")
     assert (tmp_path / "first_edge.png").read_bytes().startswith(b"\x89PNG")
 
