@@ -113,9 +113,9 @@ def check(config: Config) -> None:
     """
     if processes.name():
         raise UserError("distributed: what is chosen is trained with after the sweep, by one process")
-    other = sorted(set(config.sweep) - {"weight_decay", "constraint"})
+    other = sorted(set(config.sweep) - {"weight_decay", "constraint", "target"})
     if other:
-        raise UserError(f"sweep.{other[0]}: the ways differ in weight_decay and constraint")
+        raise UserError(f"sweep.{other[0]}: the ways differ in weight_decay, constraint and target")
     if config.trials:
         trials.require()
 
@@ -123,7 +123,8 @@ def check(config: Config) -> None:
 def choices(config: Config, history: History, dataset: Dataset, directory: Path) -> list[Choice]:
     """The decay that the first seed's hold ended with, and the best of each number of trials."""
     found = []
-    held = np.flatnonzero((history["constraint"] == "hold_at_edge") & (history["seed"] == config.seed))
+    at_edge = (history["constraint"] == "hold_at_edge") & (history["target"] == 1)
+    held = np.flatnonzero(at_edge & (history["seed"] == config.seed))
     if len(held):
         by_epoch = weight_decay_by_epoch(
             history["decay"][held[0]],
@@ -173,12 +174,13 @@ def train_chosen(config: Config, weight_decay: float, dataset: Dataset, director
 
 def ways_of(config: Config, history: History) -> list[Way]:
     """The ways of the sweep's runs; a fixed decay within 1 % of Eq. 9's is that."""
-    constraints, decays = history.column("constraint"), history.column("weight_decay")
+    columns = (history.column(name) for name in ("constraint", "weight_decay", "target"))
     eq_9 = float(weight_decay_at_edge(config.constant_d, history.num_samples))
     ways = []
-    for constraint, decay in zip(constraints, decays, strict=True):
+    for constraint, decay, target in zip(*columns, strict=True):
         if constraint != "none":
-            ways.append(Way(constraint.replace("_", " "), "rule", config.epochs))
+            name = constraint.replace("_", " ").removesuffix(" at edge" if target != 1 else "")
+            ways.append(Way(name if target == 1 else f"{name}, $J^2$ = {target:g}", "rule", config.epochs))
         elif eq_9 and abs(decay / eq_9 - 1) < 0.01:
             ways.append(Way(f"{EQ_9}, $\\lambda$ = {decay:g}", "rule", config.epochs))
         else:

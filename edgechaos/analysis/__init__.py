@@ -23,11 +23,15 @@ from edgechaos.analysis.numbers import (
     summary,
     table,
 )
+from edgechaos.analysis.optimum import QUANTITIES, Optimum, along_runs, smoothed, values_of
 
 __all__ = [
     "NUMBERS",
+    "QUANTITIES",
     "History",
     "Line",
+    "Optimum",
+    "along_runs",
     "behind",
     "best_of",
     "closed_form",
@@ -43,9 +47,11 @@ __all__ = [
     "power_law",
     "predict",
     "rescaled_epochs",
+    "smoothed",
     "spread",
     "summary",
     "table",
+    "values_of",
     "verdicts",
     "weight_decay_that_ends_at",
 ]

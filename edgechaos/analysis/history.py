@@ -65,8 +65,12 @@ class History:
 
         NaN for a member that has not come to its end.
         """
-        pairs = zip(self[name], self["epochs"] + 1, strict=True)
-        return self.by_seed(np.array([last_mean(values[:entries]) for values, entries in pairs]))
+        return self.final_of(self[name])
+
+    def final_of(self, values: Float[np.ndarray, "members entries"]) -> Float[np.ndarray, "runs seeds"]:
+        """The same of values that follow from the metrics."""
+        pairs = zip(values, self["epochs"] + 1, strict=True)
+        return self.by_seed(np.array([last_mean(some[:entries]) for some, entries in pairs]))
 
     def last(self, name: str) -> Float[np.ndarray, "runs seeds"]:
         """The last entry of each member; NaN for one that has not come to its end."""
