@@ -12,6 +12,16 @@ from edgechaos.analysis.fits import (
     weight_decay_that_ends_at,
 )
 from edgechaos.analysis.history import History, last_mean
+from edgechaos.analysis.intervals import (
+    CONTRADICTED,
+    MISSING,
+    REPRODUCED,
+    UNDECIDED,
+    Interval,
+    interval,
+    seeds_to_decide,
+    verdict,
+)
 from edgechaos.analysis.numbers import (
     NUMBERS,
     epoch_at,
@@ -26,9 +36,14 @@ from edgechaos.analysis.numbers import (
 from edgechaos.analysis.optimum import QUANTITIES, Optimum, along_runs, smoothed, values_of
 
 __all__ = [
+    "CONTRADICTED",
+    "MISSING",
     "NUMBERS",
     "QUANTITIES",
+    "REPRODUCED",
+    "UNDECIDED",
     "History",
+    "Interval",
     "Line",
     "Optimum",
     "along_runs",
@@ -39,6 +54,7 @@ __all__ = [
     "deviation",
     "epoch_at",
     "fit_line",
+    "interval",
     "known_mean",
     "last_mean",
     "mean",
@@ -47,11 +63,13 @@ __all__ = [
     "power_law",
     "predict",
     "rescaled_epochs",
+    "seeds_to_decide",
     "smoothed",
     "spread",
     "summary",
     "table",
     "values_of",
+    "verdict",
     "verdicts",
     "weight_decay_that_ends_at",
 ]

@@ -113,7 +113,7 @@ def deviation(values: Float[np.ndarray, "*runs seeds"]) -> Float[np.ndarray, "*r
 def behind(scores: Float[np.ndarray, "seeds"], best: Float[np.ndarray, "seeds"]) -> float:
     """By how many standard errors of the difference the mean score is behind that of the best; NaN for one seed.
 
-    >>> behind(np.array([1.0, 3.0]), np.array([2.0, 4.0])).round(3)
+    >>> round(behind(np.array([1.0, 3.0]), np.array([2.0, 4.0])), 3)
     0.707
     """
     if len(scores) < 2:
