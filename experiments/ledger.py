@@ -2,8 +2,8 @@
 
 python -m experiments.ledger [--results=results] [--output=docs/REPRODUCTION.md]
 
-The paper's numbers and the ranges stand in `experiments/shared/claims.py`; ours are read from the work directories below
-`--results`.
+The paper's numbers and the ranges stand in `experiments/shared/claims.py`; ours are read from the work directories
+below `--results`.
 """
 
 import json
@@ -43,12 +43,15 @@ D and the decay that holds J = 1, by the guideline's probe of about 30 epochs an
 HEAD = """# Ledger of the reproduction
 
 Written by `python -m experiments.ledger` from the recorded results. Each claim of the paper is put as one number. The
-rule: the 95 % interval of our number must lie wholly within a range that was set beforehand, with its reason. Then the
-claim is *reproduced*; if the interval lies wholly outside, it is *contradicted*; otherwise it is *undecided*, and the
-table says how many seeds would decide it if mean and spread stayed as they are. The interval is over seeds; of a single
-seed it is that of the fit, if there is one, with the 0.5 % by which the slopes of three seeds scatter; otherwise one
-seed decides nothing. "(ours)" marks numbers that the paper does not state. For each claim a false alternative is put through the same rule by a test, which must not find it
-reproduced.
+rule: if the 95 % interval of our number lies wholly within the range that the claim allows, it is *reproduced*; if the
+interval lies wholly outside, it is *contradicted*; otherwise it is *undecided*, and the table says how many seeds would
+decide it if mean and spread stayed as they are.
+
+- The range stands beside the claim, with its reason.
+- The interval is over seeds. With a single seed it is that of the fit, if there is one, with the 0.5 % by which the
+  slopes of three seeds scatter; otherwise one seed decides nothing.
+- "(ours)" marks numbers that the paper does not state.
+- For each claim a test puts a false alternative through the same rule, and it must not be found reproduced.
 
 | claim, its number | paper | ours, 95 % interval | allowed, why | settings | seeds | verdict | command | remark |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
