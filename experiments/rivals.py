@@ -126,7 +126,7 @@ def choices(config: Config, history: History, dataset: Dataset, directory: Path)
     held = np.flatnonzero((history["constraint"] == "hold_at_edge") & (history["seed"] == config.seed))
     if len(held):
         by_epoch = weight_decay_by_epoch(
-            history["decay"][held[0]],
+            history["clock"][held[0]],
             config.learning_rate,
             config.momentum,
             steps_per_epoch(history.num_samples, config.batch_size),

@@ -165,7 +165,7 @@ def recommend(
     fitting = _TURNS * (1 - momentum) / (2 * open_loop * HOLD_EPOCHS * num_steps)
     rate = min(largest, max(fitting, learning_rate))
     held = probe_of(rate, HOLD_EPOCHS, 1.0, "hold_at_edge")
-    decay_so_far = np.asarray(held.decay, np.float64)
+    decay_so_far = np.asarray(held.clock, np.float64)
     clock = (decay_so_far[1:] + decay_so_far[:-1]) / 2
     course = weight_decay_by_epoch(decay_so_far, rate, momentum, num_steps)
     _check_held(course, np.asarray(held.j_squared), rate, constant_d)

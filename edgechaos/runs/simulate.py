@@ -1,7 +1,5 @@
 """The simulated phase diagram with progress, resume and all devices, for Fig. 1 and the background of Fig. 2."""
 
-import logging
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tqdm
-import tqdm.contrib.logging
 from jax.sharding import Mesh
 
 from edgechaos import files
@@ -27,10 +24,9 @@ from edgechaos.dynamics.diagram import (
 from edgechaos.errors import UserError
 from edgechaos.runs import checkpoints
 from edgechaos.runs.fields import digest
-from edgechaos.runs.interruption import Interrupted, stop_requests
+from edgechaos.runs.interruption import Interrupted
+from edgechaos.runs.resumable import Chore, advance_until, shown
 from edgechaos.theory.meanfield import edge_of_chaos
-
-logger = logging.getLogger("edgechaos.diagram")
 
 
 def simulate_diagram(
@@ -73,19 +69,25 @@ def simulate_diagram(
     queues, step = (start(), 0) if saved is None else (jax.device_put(saved["queues"]), int(saved["step"]))
     num_cells = len(j0_over_j) * len(inverse_j)
     bar = tqdm.tqdm(total=j.size, desc=f"phase diagram, seed {seed}", unit="cell", mininterval=1.0, dynamic_ncols=True)
-    saved_at = time.monotonic()
-    redirected = tqdm.contrib.logging.logging_redirect_tqdm([logging.getLogger("edgechaos")])
-    with bar, redirected, stop_requests("twentieth of the iterations") as stop:
+
+    def advance() -> None:
+        nonlocal queues, step
+        queues = advance_queues(queues, disorder, j0, j, num_iterations, activation, mesh)
+        step += 1
+        bar.update(_finished(queues) - bar.n)
+
+    def save() -> None:
+        checkpoints.save(folder, step, {"queues": queues, "step": np.array(step)}, identity)
+
+    def is_done() -> bool:
+        return not jax.vmap(is_unfinished)(queues).any()
+
+    with shown(bar, "twentieth of the iterations") as stop:
         bar.update(_finished(queues))
-        while jax.vmap(is_unfinished)(queues).any():
-            queues = advance_queues(queues, disorder, j0, j, num_iterations, activation, mesh)
-            step += 1
-            bar.update(_finished(queues) - bar.n)
-            if stop.is_set() or time.monotonic() - saved_at > checkpoint_seconds:
-                checkpoints.save(folder, step, {"queues": queues, "step": np.array(step)}, identity)
-                saved_at = time.monotonic()
-            if stop.is_set():
-                raise Interrupted(f"interrupted after {bar.n} of {bar.total} cells; the same command goes on")
+        advance_until(is_done, stop.is_set, advance, [Chore(save, lambda took: checkpoint_seconds)])
+        if stop.is_set():
+            save()
+            raise Interrupted(f"interrupted after {bar.n} of {bar.total} cells; the same command goes on")
     checkpoints.remove(folder)
 
     def grid(values: jax.Array) -> np.ndarray:
@@ -114,7 +116,7 @@ def diagram_background(
     num_iterations: int,
     activation: str = "tanh",
 ) -> dict[str, np.ndarray]:
-    """What `phase_plots.phase_map` draws, computed once for a work directory: axes, distance, edge of Eq. 3."""
+    """What `plotting.phase_map` draws, computed once for a work directory: axes, distance, edge of Eq. 3."""
     path = directory / "phase_map.npz"
     if path.exists():
         return files.read_npz(path)

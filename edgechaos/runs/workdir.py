@@ -60,7 +60,7 @@ def _earlier_config(directory: Path) -> dict[str, Any] | None:
     path = directory / "config.json"
     if not path.exists():
         return None
-    if not any(any(directory.glob(left)) for left in ("*.npz", "checkpoint*", "parts/*.npz")):
+    if not any(any(directory.glob(left)) for left in ("*.npz", "checkpoint*", "pieces/*.npz", "parts/*.npz")):
         (directory / "provenance.json").unlink(missing_ok=True)  # of commands that came to nothing
         return None
     return _read_json(path, dict, f"remove '{directory}' or name another workdir")

@@ -70,8 +70,8 @@ def test_choices_are_those_of_the_first_seed(finished):
     workdir, _ = finished
     history, rows = read_npz(workdir / "history.npz"), json.loads((workdir / "summary.json").read_text())["rows"]
     chosen = {row["name"].partition(", lambda = ")[0]: row for row in rows if row["kind"] == "chosen"}
-    decay = history["decay"][(history["constraint"] == "hold_at_edge") & (history["seed"] == 0)][0]
-    removed = (decay[-1] - decay[-8]) / (7 * 45)  # per step, of 45 an epoch
+    clock = history["clock"][(history["constraint"] == "hold_at_edge") & (history["seed"] == 0)][0]
+    removed = (clock[-1] - clock[-8]) / (7 * 45)  # per step, of 45 an epoch
     expected = {"decay of the hold": (removed * 0.5 / (2 * 0.08), 120.0)}
     made = read_npz(workdir / "trials.npz")
     for number in (4, 8):

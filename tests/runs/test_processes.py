@@ -120,7 +120,7 @@ def test_two_processes_share_a_sweep(tmp_path, config, alone):
 def test_lost_process_ends_the_other_and_the_run_goes_on_alone(tmp_path, config, alone, victim):
     workdir = tmp_path / "run"
     started = start(workdir, config, "--config.checkpoint_seconds=0")
-    wait_for(lambda: started[0].poll() is not None or any(workdir.glob("parts/*.npz")))
+    wait_for(lambda: started[0].poll() is not None or any(workdir.glob("pieces/*.npz")))
     assert [process.poll() for process in started] == [None, None], log(workdir, 0) + log(workdir, 1)
     started[victim].send_signal(signal.SIGKILL)
     begin = time.monotonic()
@@ -136,7 +136,7 @@ def test_lost_process_ends_the_other_and_the_run_goes_on_alone(tmp_path, config,
 def test_one_interrupted_process_stops_both_and_three_go_on(tmp_path, config, alone):
     workdir = tmp_path / "run"
     started = start(workdir, config, "--config.checkpoint_seconds=0")
-    wait_for(lambda: started[0].poll() is not None or any(workdir.glob("parts/*.npz")))
+    wait_for(lambda: started[0].poll() is not None or any(workdir.glob("pieces/*.npz")))
     started[1].send_signal(signal.SIGINT)
     assert [process.wait(60) for process in started] == [130, 130], log(workdir, 0) + log(workdir, 1)
     assert "process 1 of 2 was interrupted" in log(workdir, 0)

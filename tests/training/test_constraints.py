@@ -142,7 +142,7 @@ def test_every_constraint_trains(constraint, optimizer):
     _, history = jax.jit(training.make_train(dataset, spec, 6))(jax.random.key(0), numbers)
     assert history.test_accuracy[-1] > 0.85
     kind = constraint.removesuffix("_at_start")  # at J = 1, too
-    assert (history.decay[-1] > 0) == (kind in {"hold", "hold_at_edge"})
+    assert (history.clock[-1] > 0) == (kind in {"hold", "hold_at_edge"})
     if kind in {"hold", "hold_at_edge", "hard_sphere", "hyperball"}:
         np.testing.assert_allclose(history.j_squared[4:], 1, atol=0.02)  # J^2 of N = 64 starts 2 % off
     assert TRAINING_FIELDS["constraint"].allows(constraint)
