@@ -62,7 +62,7 @@ def _deviation_along(name: str) -> Callable[[Mapping[str, Any], Mapping[str, np.
     """Largest relative deviation from Eq. 5, for each seed, of the runs that differ in `name` alone."""
 
     def measure(summary: Mapping[str, Any], history: Mapping[str, np.ndarray]) -> list[float]:
-        chosen = [summary["runs"][run] for run in fig3.varied(History(history, paper.NUM_SAMPLES), name)]
+        chosen = [summary["runs"][run] for run in History(history, paper.NUM_SAMPLES).varied(name, fig3.PANELS)]
         scale = [scale_factor(row["learning_rate"], row["momentum"], row["batch_size"]) for row in chosen]
         constants = np.array([row["slope_a_over_seeds"] for row in chosen]) / np.array(scale)[:, None]
         return np.abs(constants / np.array(summary["members"]["constant_d"]) - 1).max(0).tolist()

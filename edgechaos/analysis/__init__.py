@@ -1,6 +1,7 @@
 """From histories to numbers: predictions and measurements, fits, and whether trajectories collapse."""
 
-from edgechaos.analysis.collapse import closed_form, collapse_ranges, rescaled_epochs, verdicts
+from edgechaos.analysis import agreement, decays, trained
+from edgechaos.analysis.collapse import closed_form, collapse_ranges, rescaled_epochs, rows_by_run, verdicts
 from edgechaos.analysis.fits import (
     Line,
     behind,
@@ -28,10 +29,12 @@ __all__ = [
     "NUMBERS",
     "History",
     "Line",
+    "agreement",
     "behind",
     "best_of",
     "closed_form",
     "collapse_ranges",
+    "decays",
     "deviation",
     "epoch_at",
     "fit_line",
@@ -43,9 +46,11 @@ __all__ = [
     "power_law",
     "predict",
     "rescaled_epochs",
+    "rows_by_run",
     "spread",
     "summary",
     "table",
+    "trained",
     "verdicts",
     "weight_decay_that_ends_at",
 ]

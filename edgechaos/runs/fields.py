@@ -82,6 +82,17 @@ def epochs_tuple(meaning: str, default: Any = REQUIRED) -> Field:
     )
 
 
+def rising_tuple(meaning: str, example: str) -> Field:
+    """A tuple of rising numbers of something, which may be empty and does not bear on what is there."""
+    return Field(
+        tuple,
+        lambda value: all(type(one) is int and one >= 1 for one in value) and sorted(set(value)) == list(value),
+        f"a tuple of rising integers >= 1, such as {example}",
+        meaning,
+        role="incidental",
+    )
+
+
 def declared(field: Field) -> Any:
     """A field as the attribute of a frozen dataclass, which is what a validated config is."""
     metadata = {"field": field}

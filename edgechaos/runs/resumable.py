@@ -5,11 +5,15 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tqdm
 import tqdm.contrib.logging
 
+from edgechaos.files import read_npz, write_npz
 from edgechaos.runs.interruption import stop_requests
 
 
@@ -24,6 +28,14 @@ class Chore:
 
     call: Callable[[], object]
     pause: Callable[[float], float]
+
+
+def once(path: Path, compute: Callable[[], Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """The arrays of an .npz, which are computed and written first if it does not exist."""
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        write_npz(path, compute())
+    return read_npz(path)
 
 
 @contextlib.contextmanager

@@ -114,6 +114,29 @@ def run_sweep(
     return _finish(directory, whole, refresh)
 
 
+def find_kernels(
+    directory: Path, config: TrainingConfig, dataset: Dataset, elsewhere: str = ""
+) -> dict[str, dict[str, np.ndarray]]:
+    """The hidden kernels that `config` keeps, "epoch-E", and those nearest to J = 1, "edge", as `runs.read_kernels`.
+
+    Args:
+      directory: an open work directory, in which they are trained if need be.
+      config: validated.
+      dataset: on the host.
+      elsewhere: another work directory, whose kernels are taken if it holds the same training and kept all of them.
+    """
+    wanted = [f"epoch-{epoch}" for epoch in config.keep_kernels_at]
+    if elsewhere and (Path(elsewhere) / "config.json").is_file():
+        kernels = workdir.read_kernels_of(Path(elsewhere), config)
+        if kernels.keys() >= set(wanted):
+            logger.info("kernels from '%s'", elsewhere)
+            return {name: kernels[name] for name in (*wanted, "edge") if name in kernels}
+        logger.info("'%s' holds another training, or not these kernels; training here", elsewhere)
+    run_sweep(directory, config, dataset, lambda history: None)
+    kernels = workdir.read_kernels(directory, workdir.sequence(directory, config))
+    return {name: kernels[name] for name in (*wanted, "edge") if name in kernels}
+
+
 def _finish(
     directory: Path, whole: Record, refresh: Callable[[dict[str, np.ndarray]], object]
 ) -> dict[str, np.ndarray]:

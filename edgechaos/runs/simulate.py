@@ -1,6 +1,7 @@
 """The simulated phase diagram with progress, resume and all devices, for Fig. 1 and the background of Fig. 2."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 import tqdm
 from jax.sharding import Mesh
 
-from edgechaos import files
 from edgechaos.dynamics.diagram import (
     GIB,
     Settled,
@@ -25,7 +25,7 @@ from edgechaos.errors import UserError
 from edgechaos.runs import checkpoints
 from edgechaos.runs.fields import digest
 from edgechaos.runs.interruption import Interrupted
-from edgechaos.runs.resumable import Chore, advance_until, shown
+from edgechaos.runs.resumable import Chore, advance_until, once, shown
 from edgechaos.theory.meanfield import edge_of_chaos
 
 
@@ -117,16 +117,31 @@ def diagram_background(
     activation: str = "tanh",
 ) -> dict[str, np.ndarray]:
     """What `plotting.phase_map` draws, computed once for a work directory: axes, distance, edge of Eq. 3."""
-    path = directory / "phase_map.npz"
-    if path.exists():
-        return files.read_npz(path)
-    settled = simulate_diagram(directory, j0_over_j, inverse_j, seed, num_neurons, num_iterations, activation)
-    edge = np.asarray(edge_of_chaos(j0_over_j, activation))
-    arrays = {"j0_over_j": j0_over_j, "inverse_j": inverse_j, "distance": np.asarray(settled.distance), "edge": edge}
-    files.write_npz(path, arrays)
-    return arrays
+
+    def compute() -> dict[str, np.ndarray]:
+        settled = simulate_diagram(directory, j0_over_j, inverse_j, seed, num_neurons, num_iterations, activation)
+        axes, edge = {"j0_over_j": j0_over_j, "inverse_j": inverse_j}, edge_of_chaos(j0_over_j, activation)
+        return {**axes, "distance": np.asarray(settled.distance), "edge": np.asarray(edge)}
+
+    return once(directory / "phase_map.npz", compute)
 
 
-def settled_arrays(settled: Settled) -> Mapping[str, np.ndarray]:
-    """The outcome as arrays for an .npz."""
-    return {name: np.asarray(getattr(settled, name)) for name in ("distance", "iterations", "settled")}
+def simulate_seeds(
+    directory: Path, j0_over_j: np.ndarray, inverse_j: np.ndarray, seeds: Iterable[int], **settings: Any
+) -> dict[str, np.ndarray]:
+    """`Settled` of several seeds as arrays [seed, row, column]; each is kept in diagram-SEED.npz when it is finished.
+
+    Args:
+      directory: the work directory.
+      j0_over_j: columns.
+      inverse_j: rows.
+      seeds: of the disorder.
+      **settings: of `simulate_diagram`.
+    """
+
+    def outcome(seed: int) -> dict[str, np.ndarray]:
+        settled = simulate_diagram(directory, j0_over_j, inverse_j, seed, **settings)
+        return {name: np.asarray(getattr(settled, name)) for name in ("distance", "iterations", "settled")}
+
+    of_seeds = [once(directory / f"diagram-{seed}.npz", functools.partial(outcome, seed)) for seed in seeds]
+    return {name: np.stack([one[name] for one in of_seeds]) for name in of_seeds[0]}

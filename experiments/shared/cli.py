@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import jax
-import numpy as np
 from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from edgechaos import analysis, files, runs
+from edgechaos import files, runs
 from edgechaos.errors import UserError
 from edgechaos.runs import fields, processes
 from edgechaos.runs.config import RunConfig, TrainingConfig, as_record
@@ -26,7 +25,7 @@ Config = TypeVar("Config", bound=RunConfig)
 
 def run(
     name: str,
-    experiment: Callable[[Config, Path], None],
+    experiment: Callable[[Config, Path], object],
     kind: type[Config],
     arrays: Mapping[str, str],
     is_sweep: bool = False,
@@ -133,26 +132,15 @@ def seeds(config: RunConfig) -> str:
     return f"{config.num_seeds} seed{'s' if config.num_seeds > 1 else ''}"
 
 
+def setting(config: Any) -> str:
+    """Learning rate, momentum and batch size, for a title."""
+    return f"$\\eta$ {config.learning_rate:g}, $\\alpha$ {config.momentum:g}, B {config.batch_size}"
+
+
 def other(config: TrainingConfig) -> str:
     """What of a training is not the paper's: schedule and loss, in words for a title."""
     schedule = "" if config.schedule == "constant" else f", {config.schedule} schedule"
     return schedule + ("" if config.loss == "cross_entropy" else f", {config.loss.replace('_', ' ')}")
-
-
-def write_summary(
-    figure: Path,
-    title: str,
-    predicted: Mapping[str, float],
-    measured: Mapping[str, np.ndarray],
-    meaning: Mapping[str, str],
-    **further: Any,
-) -> None:
-    """Writes summary.json beside the figure, and prints measured beside predicted."""
-    summary = analysis.summary(predicted, measured, title, meaning)
-    runs.write_json(figure.parent / "summary.json", {**summary, **further})
-    columns = {"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)}
-    print(analysis.table(columns, meaning))
-    print(f"figure: {figure}")
 
 
 def fail(error: object) -> NoReturn:

@@ -5,8 +5,7 @@ from configs import fig2
 from edgechaos import analysis
 from edgechaos.analysis import History
 from edgechaos.runs import cost
-from edgechaos.runs.config import from_record
-from experiments.shared.sweep import growth_of
+from edgechaos.runs.config import from_record, growth_of
 
 
 def synthetic(weight_decay=0.0, epochs=120, slope=0.0137):

@@ -10,9 +10,8 @@ from scipy.stats import linregress
 
 import edgechaos as ec
 from edgechaos import analysis
-from edgechaos.runs.config import TrainingConfig
+from edgechaos.runs.config import TrainingConfig, growth_of
 from edgechaos.theory import scaling
-from experiments.shared.sweep import growth_of
 
 
 def test_fit_slope_is_least_squares():
