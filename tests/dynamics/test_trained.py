@@ -10,14 +10,14 @@ from edgechaos.dynamics.cuts import exponents_on_cuts
 
 KEY = jax.random.key(3)
 LENGTHS = trained.Lengths(20, 40, 3, 64, 1e-4)
-IMAGES = jax.random.uniform(jax.random.key(1), (70, 30))
+IMAGES = jax.random.uniform(jax.random.key(1), (70, 80))
 
 
 @pytest.fixture(scope="module")
 def measured():
     """Two kernels of two members, one ordered and one chaotic."""
     keys = jax.random.split(KEY, 2)
-    kernels = np.stack([[ec.init_kernel(key, 30, j=j) for key in keys] for j in (0.5, 3.0)])
+    kernels = np.stack([[ec.init_kernel(key, 80, j=j) for key in keys] for j in (0.5, 3.0)])
     return kernels, trained.measure_kernels(kernels, IMAGES, KEY, LENGTHS)
 
 
@@ -47,7 +47,7 @@ def test_verdict_on_each_kernel(measured):
     kernels, found = measured
     place = jax.vmap(jax.vmap(ec.order_parameters))(jnp.asarray(kernels))
     j0, j = np.asarray(place.j0, float), np.sqrt(np.asarray(place.j_squared, float))
-    theory = trained.predict_kernels(j0, j, 30)
+    theory = trained.predict_kernels(j0, j, 80)
     np.testing.assert_array_equal(theory["predicted_distance"][0], 0)
     np.testing.assert_allclose(theory["predicted_norm"][0], j[0], rtol=1e-6)  # at x = 0
     arrays = {"label": np.array(["epoch-1", "edge"]), "epoch": np.ones((2, 2), int), "j": j, **theory, **found}
