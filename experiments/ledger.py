@@ -130,7 +130,7 @@ CLAIMS = (
         ".3f",
     ),
     Claim(
-        "equal scale factors have one course (Fig. 4): largest spread of J^2 below 1",
+        "equal scale factors have one trajectory (Fig. 4): largest range of J^2 below 1",
         "fig4-scaled",
         0.0,
         member("range_in_ordered_phase"),
@@ -139,7 +139,7 @@ CLAIMS = (
         ".3f",
     ),
     Claim(
-        "rescaled epochs collapse in order (Fig. 5): largest spread of J^2 below 1",
+        "rescaled epochs collapse in the ordered phase (Fig. 5): largest range of J^2 below 1",
         "fig5-scaled",
         0.0,
         member("range_in_ordered_phase"),
@@ -148,12 +148,12 @@ CLAIMS = (
         ".3f",
     ),
     Claim(
-        "and not in chaos (Fig. 5): spread at the end, paper: not small",
+        "and not in chaos (Fig. 5): range at the end, paper: not small",
         "fig5-scaled",
         1.0,
         member("last_range"),
         0.9,
-        "read off: any spread above 10 % bears it out",
+        "read off: any range above 10 % bears it out",
         ".2f",
     ),
     Claim(

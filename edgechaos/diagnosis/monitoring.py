@@ -1,4 +1,4 @@
-"""monitor: the course of every kernel's order parameters in anybody's training loop, in bounded memory."""
+"""monitor: the trajectory of every kernel's order parameters in anybody's training loop, in bounded memory."""
 
 import zlib
 from typing import Any, NamedTuple
@@ -70,7 +70,7 @@ def monitor(every: int = 100, capacity: int = 512, axes: Axes | None = None) -> 
     """Records (J0, J^2) of every kernel each `every` steps; changes no update, and may stand anywhere in a chain.
 
     When `capacity` entries are full, every second one is dropped and the distance between entries doubles, so that the
-    memory is bounded and the whole course is kept.
+    memory is bounded and the whole trajectory is kept.
 
     Args:
       every: steps between entries at first, >= 1.
@@ -130,7 +130,7 @@ def _record(state: MonitorState, places: tuple[Float[Array, "kernels"], Float[Ar
 
 
 def monitored(state: Any, params: optax.Params, axes: Axes | None = None, group: str | None = None) -> Course:
-    """The course that a monitor within an optimizer's state has recorded.
+    """The trajectory that a monitor within an optimizer's state has recorded.
 
     Args:
       state: of the chain.

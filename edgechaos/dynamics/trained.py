@@ -73,13 +73,13 @@ def measure_kernel(
         )
 
     states = images[:_NUM_STATES]
-    variance = input_dependence.spread(distance(few, keys[1], lengths.num_iterations))
+    variance = input_dependence.variance_of(distance(few, keys[1], lengths.num_iterations))
     late = distance(few[:_NUM_LATE], keys[1], lengths.late_iterations)
     settled = input_dependence.mean_state(kernel, states, length, length, activation)
     return {
         "distance": distance(images, keys[0], lengths.num_iterations),
         "late_distance": late,
-        "late_input_share": input_dependence.spread(late).input_share,
+        "late_input_share": input_dependence.variance_of(late).input_share,
         "exponent": lyapunov_exponent(step, states, keys[2], length, length).exponent.mean(),
         "jacobian_norm": jacobian_norm(step, settled).mean(),
         "input_share": variance.input_share,

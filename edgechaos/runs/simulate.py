@@ -67,7 +67,6 @@ def simulate_diagram(
 
     saved = checkpoints.restore(folder, {"queues": jax.eval_shape(start), "step": np.zeros((), int)}, identity)
     queues, step = (start(), 0) if saved is None else (jax.device_put(saved["queues"]), int(saved["step"]))
-    num_cells = len(j0_over_j) * len(inverse_j)
     bar = tqdm.tqdm(total=j.size, desc=f"phase diagram, seed {seed}", unit="cell", mininterval=1.0, dynamic_ncols=True)
 
     def advance() -> None:
@@ -90,10 +89,12 @@ def simulate_diagram(
             raise Interrupted(f"interrupted after {bar.n} of {bar.total} cells; the same command goes on")
     checkpoints.remove(folder)
 
-    def grid(values: jax.Array) -> np.ndarray:
-        return np.asarray(values).T.ravel()[:num_cells].reshape(len(inverse_j), len(j0_over_j))
+    return jax.tree.map(functools.partial(_on_grid, (len(inverse_j), len(j0_over_j))), queues.outcome)
 
-    return jax.tree.map(grid, queues.outcome)
+
+def _on_grid(shape: tuple[int, int], values: jax.Array) -> np.ndarray:
+    """Cells [devices, cells] back in rows and columns, without padding."""
+    return np.asarray(values).T.ravel()[: shape[0] * shape[1]].reshape(shape)
 
 
 def _over_devices(mesh: Mesh, *cells: jax.Array) -> tuple[jax.Array, ...]:

@@ -33,12 +33,12 @@ assert jax.device_count() == 4
 dataset, spec = make_dataset(num_neurons=300), training.Spec(3, 16)
 keys = jax.random.split(jax.random.key(0), 8)
 numbers = training.Hyperparameters(jnp.linspace(0.01, 0.08, 8), jnp.full(8, 0.5), jnp.full(8, 1e-4))
-def course(mesh):
+def trajectory(mesh):
     state, _ = training.start_members(keys, numbers, dataset, spec, mesh=mesh)
     for _ in range(5):
         state, metrics = training.advance_members(state, keys, numbers, dataset, spec, mesh=mesh)
     return np.asarray(state.params["hidden"]["kernel"]), np.asarray(metrics.test_loss)
-for one, four in zip(course(None), course(Mesh(np.array(jax.devices()), ("members",))), strict=True):
+for one, four in zip(trajectory(None), trajectory(Mesh(np.array(jax.devices()), ("members",))), strict=True):
     np.testing.assert_array_equal(one, four)
 """
 FOUR_DEVICES = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
