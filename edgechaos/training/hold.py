@@ -74,8 +74,8 @@ def hold_at_edge(
 ) -> optax.GradientTransformation:
     """Holds J^2 = n_in var(W) at `target` by a multiplicative decay, w <- (1 - delta) w, after any optimizer.
 
-    J^2 is measured every few steps, and at once when a sample of the kernel moves. With its growth g without decay (what
-    it grew, and what the decay took), and the time tau in which J^2 changes by 3 % of the target,
+    J^2 is measured every few steps, and at once when a sample of the kernel moves. With its growth g without decay
+    (what it grew and what the decay took), and the time tau in which J^2 changes by 3 % of the target,
 
         2 delta J^2 = max(0, g + min(J^2 - target, limit) / tau + max(0, J^2 - target - limit)),
 
