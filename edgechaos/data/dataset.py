@@ -26,4 +26,10 @@ def validation_split(dataset: Dataset, seed: int) -> Dataset:
     shuffled = np.random.default_rng(seed).permutation(number)
     held_out, kept = np.split(shuffled, [number - round(KEPT * number)])
     images, labels = np.asarray(dataset.train_images), np.asarray(dataset.train_labels)
-    return Dataset(images[kept], labels[kept], images[held_out], labels[held_out], dataset.num_classes)
+    return Dataset(
+        train_images=images[kept],
+        train_labels=labels[kept],
+        test_images=images[held_out],
+        test_labels=labels[held_out],
+        num_classes=dataset.num_classes,
+    )

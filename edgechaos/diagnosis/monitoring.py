@@ -99,7 +99,9 @@ def monitor(every: int = 100, capacity: int = 512, axes: Axes | None = None) -> 
             raise ValueError("monitor: there is no kernel in the parameters")
         j0, j_squared = (jnp.full((capacity, len(names)), jnp.nan, jnp.float32) for _ in range(2))
         step, stride = jnp.zeros((), jnp.int32), jnp.array(every, jnp.int32)
-        return varying_like(params, MonitorState(j0, j_squared, step, stride, jnp.asarray(_marks(names))))
+        return varying_like(
+            params, MonitorState(j0=j0, j_squared=j_squared, step=step, stride=stride, marks=jnp.asarray(_marks(names)))
+        )
 
     def update_fn(updates: optax.Updates, state: MonitorState, params: optax.Params | None = None):
         if params is None:
@@ -126,7 +128,7 @@ def _record(state: MonitorState, places: tuple[Float[Array, "kernels"], Float[Ar
     entry = state.step // stride
     j0 = thinned(state.j0).at[entry].set(places[0])
     j_squared = thinned(state.j_squared).at[entry].set(places[1])
-    return MonitorState(j0, j_squared, state.step, stride, state.marks)
+    return MonitorState(j0=j0, j_squared=j_squared, step=state.step, stride=stride, marks=state.marks)
 
 
 def monitored(state: Any, params: optax.Params, axes: Axes | None = None, group: str | None = None) -> Course:

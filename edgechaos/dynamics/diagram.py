@@ -100,13 +100,13 @@ def start_queue(disorder: Disorder, num_cells: int, num_slots: int) -> Queue:
     )
     outcome = Settled(jnp.zeros(num_cells, dtype), jnp.zeros(num_cells, int), jnp.zeros(num_cells, bool))
     return Queue(
-        x,
-        apart,
-        jnp.minimum(jnp.arange(num_slots), num_cells),
-        jnp.zeros(num_slots, int),
-        jnp.full((_AVERAGED, num_slots), jnp.inf, dtype),
-        jnp.array(min(num_slots, num_cells)),
-        outcome,
+        x=x,
+        difference=apart,
+        cell=jnp.minimum(jnp.arange(num_slots), num_cells),
+        iterations=jnp.zeros(num_slots, int),
+        recent=jnp.full((_AVERAGED, num_slots), jnp.inf, dtype),
+        waiting=jnp.array(min(num_slots, num_cells)),
+        outcome=outcome,
     )
 
 
@@ -161,13 +161,13 @@ def advance_queue(
     )
     leaving = jnp.where(done, queue.cell, len(j))
     return Queue(
-        jnp.where(done, disorder.start[:, None], x),
-        jnp.where(done, disorder.perturbation[:, None], apart),
-        jnp.where(done, jnp.minimum(queue.waiting + jnp.cumsum(done) - 1, len(j)), queue.cell),
-        jnp.where(done, 0, iterations),
-        jnp.where(done, jnp.inf, recent),
-        jnp.minimum(queue.waiting + done.sum(), len(j)),
-        jax.tree.map(lambda all_, new: all_.at[leaving].set(new, mode="drop"), queue.outcome, outcome),
+        x=jnp.where(done, disorder.start[:, None], x),
+        difference=jnp.where(done, disorder.perturbation[:, None], apart),
+        cell=jnp.where(done, jnp.minimum(queue.waiting + jnp.cumsum(done) - 1, len(j)), queue.cell),
+        iterations=jnp.where(done, 0, iterations),
+        recent=jnp.where(done, jnp.inf, recent),
+        waiting=jnp.minimum(queue.waiting + done.sum(), len(j)),
+        outcome=jax.tree.map(lambda all_, new: all_.at[leaving].set(new, mode="drop"), queue.outcome, outcome),
     )
 
 

@@ -44,12 +44,12 @@ class TrainingConfig(ResumableConfig):
 
     dataset: str = declared(
         Field(
-            str,
-            lambda value: value in DATASETS or value.endswith(".npz"),
-            f"one of {', '.join(DATASETS)}, or a file that ends in .npz",
-            "data set; a file must hold x_train, y_train, x_test and y_test",
-            DATASETS,
-            "fashion_mnist",
+            type=str,
+            allows=lambda value: value in DATASETS or value.endswith(".npz"),
+            allowed=f"one of {', '.join(DATASETS)}, or a file that ends in .npz",
+            meaning="data set; a file must hold x_train, y_train, x_test and y_test",
+            words=DATASETS,
+            default="fashion_mnist",
         )
     )
     data_dir: str = declared(folder("a folder, '' for the user's cache", "where data are cached and looked for", ""))
@@ -104,7 +104,11 @@ class TrainingConfig(ResumableConfig):
     )
     sweep: dict[str, tuple] = declared(
         Field(
-            dict, lambda value: True, "fields with tuples of values", "what members differ in, beside the seed", (), {}
+            type=dict,
+            allows=lambda value: True,
+            allowed="fields with tuples of values",
+            meaning="what members differ in, beside the seed",
+            default={},
         )
     )
     sweep_mode: str = declared(
@@ -177,4 +181,6 @@ def growth_of(config: TrainingConfig, num_samples: int, **changes: Any) -> scali
     scale = float(scaling.scale_factor(run.learning_rate, run.momentum, run.batch_size))
     constant_d = run.constant_d if run.constant_d and run.loss == "cross_entropy" else np.nan
     rate = float(scaling.relaxation_rate(scale, num_samples, run.weight_decay))
-    return scaling.Growth(run.init_j**2, scale * constant_d, rate, run.schedule, run.epochs)
+    return scaling.Growth(
+        initial=run.init_j**2, slope=scale * constant_d, rate=rate, schedule=run.schedule, num_epochs=run.epochs
+    )

@@ -96,7 +96,13 @@ def empty_record(columns: Columns) -> Record:
     """A record of members that have not begun."""
     size, length = len(columns["seed"]), int(columns["epochs"].max()) + 1
     arrays = {name: np.full((size, length), np.nan, np.float32) for name in METRICS}
-    return Record(columns, arrays, np.zeros(size, int), np.zeros(size, bool), np.zeros(size))
+    return Record(
+        columns=columns,
+        arrays=arrays,
+        epochs_done=np.zeros(size, int),
+        diverged=np.zeros(size, bool),
+        seconds=np.zeros(size),
+    )
 
 
 def columns_of(columns: Columns, members: Int[np.ndarray, "group"]) -> Columns:
