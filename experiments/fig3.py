@@ -48,15 +48,7 @@ def predict(config: TrainingConfig, dataset: Dataset) -> dict[str, float]:
 def compare(history: History) -> dict[str, np.ndarray]:
     """The same numbers for each seed."""
     slopes = analysis.measure(history)["slope_a"]
-    verdicts = analysis.verdicts(history, slopes)
-    numbers = {
-        "constant_d": [verdict.constant_d for verdict in verdicts],
-        "constant_d_standard_error": [verdict.standard_error for verdict in verdicts],
-        "share_that_follows": [verdict.follows.mean() for verdict in verdicts],
-        "largest_deviation": [np.nanmax(np.abs(verdict.deviation)) for verdict in verdicts],
-        "slope_a": history.by_seed(slopes)[0],
-    }
-    return {name: np.array(values, float) for name, values in numbers.items()}
+    return {**analysis.law_numbers(history, slopes), "slope_a": history.by_seed(slopes)[0].astype(float)}
 
 
 def rows(history: History) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from edgechaos.analysis import History, decays
 from edgechaos.data import Dataset
 from edgechaos.runs.config import TrainingConfig
 from experiments.shared import cli, sweep
-from experiments.shared.decays import ACCURACIES, describe, draw_accuracies, require_zero
+from experiments.shared.decays import ACCURACIES, describe, draw_accuracies, drawn, require_zero
 
 NUMBERS = {
     "weight_decay_at_edge": "lambda at which J^2 ends at 1, interpolated; predicted: Eq. 9",
@@ -68,11 +68,7 @@ def draw(figure: Figure, history: History) -> None:
     """Draws the three panels from arrays."""
     paths, accuracy, growth = figure.subplots(1, 3)
     constant_d = analysis.known_mean(decays.constant_without_decay(history))
-    for color, run in zip((plotting.TRAIN, plotting.MARK, plotting.TEST), decays.three_runs(history), strict=False):
-        members = history.members_of_run(run)
-        if not np.isfinite(history["j_squared"][members]).any():
-            continue
-        label = f"$\\lambda$ = {history.column('weight_decay')[run]:g}"
+    for members, color, label in drawn(history, decays.three_runs(history)):
         plotting.diagram_path(paths, history["j0"][members][0], history["j_squared"][members][0], color, label)
         plotting.trajectory(growth, history["j_squared"][members], color, label)
         growth.plot(analysis.closed_form(history, members.start, constant_d), ":", color=color, linewidth=1)

@@ -19,7 +19,7 @@ from edgechaos.runs.config import TrainingConfig
 from edgechaos.runs.fields import declared, integer
 from edgechaos.runs.simulate import diagram_background
 from experiments.shared import cli, sweep
-from experiments.shared.decays import ACCURACIES, describe, draw_accuracies, require_zero
+from experiments.shared.decays import ACCURACIES, describe, draw_accuracies, drawn, require_zero
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,11 +91,7 @@ def draw(figure: Figure, config: Config, history: History, background: dict[str,
     weight_decay = history.column("weight_decay")
     rising = np.argsort(weight_decay)
     shown = dict.fromkeys([rising[0], rising[len(rising) // 2], rising[-1]])
-    for color, run in zip((plotting.TRAIN, plotting.MARK, plotting.TEST), shown, strict=False):
-        members = history.members_of_run(run)
-        if not np.isfinite(history["j_squared"][members]).any():
-            continue
-        label = f"$\\lambda$ = {weight_decay[run]:g}"
+    for members, color, label in drawn(history, shown):
         plotting.diagram_path(paths, history["j0"][members][0], history["j_squared"][members][0], color, label)
         plotting.trajectory(place, np.log10(np.maximum(placed["chi"][members], _LEAST_CHI)), color, label)
     ratio = placed["j0_over_j"]

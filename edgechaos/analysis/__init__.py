@@ -1,7 +1,14 @@
 """From histories to numbers: predictions and measurements, fits, and whether trajectories collapse."""
 
 from edgechaos.analysis import agreement, decays, trained
-from edgechaos.analysis.collapse import closed_form, collapse_ranges, rescaled_epochs, rows_by_run, verdicts
+from edgechaos.analysis.collapse import (
+    closed_form,
+    collapse_ranges,
+    law_numbers,
+    rescaled_epochs,
+    rows_by_run,
+    verdicts,
+)
 from edgechaos.analysis.fits import (
     Line,
     behind,
@@ -40,6 +47,7 @@ __all__ = [
     "fit_line",
     "known_mean",
     "last_mean",
+    "law_numbers",
     "mean",
     "measure",
     "peak",

@@ -16,6 +16,18 @@ def verdicts(history: History, slope: Float[np.ndarray, "members"]) -> list[scal
     return [scaling.scaling_verdict(slopes[:, seed], scales[:, seed]) for seed in range(slopes.shape[1])]
 
 
+def law_numbers(history: History, slope: Float[np.ndarray, "members"]) -> dict[str, Float[np.ndarray, "seeds"]]:
+    """D of Eq. 5 with its error, the share of runs that follow it, and the largest deviation, for each seed."""
+    found = verdicts(history, slope)
+    numbers = {
+        "constant_d": [verdict.constant_d for verdict in found],
+        "constant_d_standard_error": [verdict.standard_error for verdict in found],
+        "share_that_follows": [verdict.follows.mean() for verdict in found],
+        "largest_deviation": [np.nanmax(np.abs(verdict.deviation)) for verdict in found],
+    }
+    return {name: np.array(values, float) for name, values in numbers.items()}
+
+
 def rows_by_run(history: History, slope: Float[np.ndarray, "members"], names: Sequence[str]) -> list[dict[str, Any]]:
     """One row per run: its columns `names`, slope and deviation from Eq. 5 as means over the seeds, and a verdict."""
     found = verdicts(history, slope)

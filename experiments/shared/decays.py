@@ -1,5 +1,7 @@
 """What Fig. 6 and its like for ReLU share: a sweep over weight decay from 0 on, and the panel of accuracies."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -33,6 +35,14 @@ def describe(row: dict[str, float]) -> str:
     for name, word in (("accuracy", "accuracy"), ("last_accuracy", "last"), ("largest_accuracy", "largest")):
         numbers.append(f"{word} {row[name]:.4f} +- {row[f'{name}_deviation']:.4f}")
     return "  ".join(numbers)
+
+
+def drawn(history: History, runs: Iterable[int]) -> Iterator[tuple[slice, str, str]]:
+    """Members, color and label of each of up to three runs, if it has begun."""
+    for color, run in zip((plotting.TRAIN, plotting.MARK, plotting.TEST), runs, strict=False):
+        members = history.members_of_run(run)
+        if np.isfinite(history["j_squared"][members]).any():
+            yield members, color, f"$\\lambda$ = {history.column('weight_decay')[run]:g}"
 
 
 def draw_accuracies(axes: Axes, history: History, marks: dict[str, float]) -> None:
