@@ -89,7 +89,7 @@ def test_revision_is_that_of_the_clone():
 
 
 def test_kernels_are_taken_from_the_same_training_alone(tmp_path):
-    """Also from a directory older than some fields, with fields of its own, of another length and on another machine."""
+    """Also if they are older than some fields, or of another experiment, another length, another machine."""
     config = TrainingConfig(keep_kernels_at=(1,), epochs=5)
     recorded = {name: value for name, value in as_record(config).items() if name not in FORMER}
     recorded |= {"map_num_neurons": 50, "epochs": 20, "data_dir": "elsewhere", "keep_kernels_at": [1, 9]}
