@@ -50,7 +50,7 @@ class Experiment:
     predict: Callable[[Any, Any], Mapping[str, float]]
     compare: Callable[[Any, Any], Mapping[str, np.ndarray]]
     draw: Callable[..., object]
-    rows: Callable[[Any, Any], list[Row]] = lambda config, outcome: []
+    rows: Callable[[Any, Any], list[Row]] | None = None
     describe: Callable[[Row], str] = str
     rows_name: str = "runs"
     check: Callable[[Any], None] = lambda config: None
@@ -215,14 +215,14 @@ def conclude(
 ) -> dict[str, np.ndarray]:
     """Draws the figure, prints each run and measured beside predicted, and writes summary.json."""
     picture(experiment, config, outcome, directory, ".png", ".pdf")
-    rows = experiment.rows(config, outcome)
+    rows = experiment.rows(config, outcome) if experiment.rows else []
     for row in rows:
         print(experiment.describe(row))
     measured = dict(experiment.compare(config, outcome))
     numbers = experiment.numbers
     meaning = {name: numbers.get(name) or numbers[name.partition("_at_")[0]] for name in predicted}
     summary = analysis.summary(predicted, measured, experiment.title(config), meaning)
-    further = {**experiment.further, **({experiment.rows_name: rows} if rows else {})}
+    further = {**experiment.further, **({experiment.rows_name: rows} if experiment.rows else {})}
     runs.write_json(directory / "summary.json", {**summary, **further})
     columns = {"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)}
     print(analysis.table(columns, meaning))
