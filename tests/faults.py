@@ -124,7 +124,7 @@ def _read(workdir: Path) -> dict[str, np.ndarray]:
     """All arrays of a work directory but timings, by file and name."""
     found: dict[str, np.ndarray] = {}
     for path in sorted(workdir.rglob("*.npz")):
-        if not path.is_relative_to(workdir / "parts"):
+        if not path.is_relative_to(workdir / "pieces"):
             arrays = read_npz(path)
             found |= {f"{path.relative_to(workdir)}: {name}": values for name, values in arrays.items()}
     return {name: values for name, values in found.items() if name.rpartition(" ")[2] not in _TIMINGS}

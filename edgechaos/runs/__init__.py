@@ -3,7 +3,7 @@
 from edgechaos.errors import extra
 
 with extra("experiments"):
-    from edgechaos.runs.run import chosen_devices, run_sweep
+    from edgechaos.runs.run import chosen_devices, find_kernels, run_sweep
     from edgechaos.runs.workdir import (
         free_memory,
         keep_kernels,
@@ -18,6 +18,7 @@ with extra("experiments"):
 
 __all__ = [
     "chosen_devices",
+    "find_kernels",
     "free_memory",
     "keep_kernels",
     "processor",

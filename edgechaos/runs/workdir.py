@@ -20,7 +20,14 @@ from jaxtyping import Float, Int
 from edgechaos._version import __version__
 from edgechaos.errors import UserError
 from edgechaos.files import atomic_write, exclusive_lock, read_npz, writable_directory, write_npz
-from edgechaos.runs.config import FORMER, INCIDENTAL, MEMBER_FIELDS, TrainingConfig, from_record
+from edgechaos.runs.config import (
+    FORMER,
+    INCIDENTAL,
+    MEMBER_FIELDS,
+    TRAINING_FIELDS,
+    TrainingConfig,
+    from_record,
+)
 from edgechaos.runs.members import MemberSequence, compare_members, sequence_of, sweep_members
 
 logger = logging.getLogger(__name__)
@@ -60,7 +67,7 @@ def _earlier_config(directory: Path) -> dict[str, Any] | None:
     path = directory / "config.json"
     if not path.exists():
         return None
-    if not any(any(directory.glob(left)) for left in ("*.npz", "checkpoint*", "parts/*.npz")):
+    if not any(any(directory.glob(left)) for left in ("*.npz", "checkpoint*", "pieces/*.npz", "parts/*.npz")):
         (directory / "provenance.json").unlink(missing_ok=True)  # of commands that came to nothing
         return None
     return _read_json(path, dict, f"remove '{directory}' or name another workdir")
@@ -84,9 +91,7 @@ def _read_json(path: Path, kind: type, remedy: str) -> Any:
 def _refuse_other_config(directory: Path, earlier: dict[str, Any], config: dict[str, Any], grows: bool) -> None:
     """Raises a UserError if `config` neither equals the earlier one nor extends it; writes down an extension."""
     earlier = {name: value for name, value in FORMER.items() if name in config} | earlier
-    differing = [
-        name for name in {**earlier, **config} if name not in INCIDENTAL and earlier.get(name) != config.get(name)
-    ]
+    differing = [name for name in _differing(earlier, config) if name not in INCIDENTAL]
     if not differing:
         return
     if grows and set(differing) <= set(MEMBER_FIELDS) - {"seed"}:
@@ -112,6 +117,11 @@ def _refuse_other_config(directory: Path, earlier: dict[str, Any], config: dict[
             )
     named = ", ".join(f"{name} {earlier.get(name)!r} -> {config.get(name)!r}" for name in differing)
     raise UserError(f"workdir = '{directory}' holds a run of another config ({named}); name another workdir")
+
+
+def _differing(earlier: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """The fields whose values are not the same."""
+    return [name for name in {**earlier, **config} if earlier.get(name) != config.get(name)]
 
 
 def _sweep_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,6 +209,24 @@ def read_kernels(directory: Path, places: MemberSequence) -> dict[str, dict[str,
             for entry, values in kept[name].items():
                 values[places.members[int(place)]] = one[entry]
     return kept
+
+
+def read_kernels_of(directory: Path, config: TrainingConfig) -> dict[str, dict[str, np.ndarray]]:
+    """The kept kernels of another work directory, if they come from the same training; else none.
+
+    Args:
+      directory: a work directory, with further fields in its config or without.
+      config: of a run of any length, which keeps any of its kernels.
+
+    Raises:
+      UserError: a file is damaged.
+    """
+    earlier = FORMER | _read_json(directory / "config.json", dict, "name another one")
+    mine = _jsonable({name: getattr(config, name) for name in TRAINING_FIELDS})
+    other = {"epochs", "keep_kernels_at", "constant_d", *INCIDENTAL}
+    if (set(_differing(earlier, mine)) & TRAINING_FIELDS.keys()) - other:
+        return {}
+    return read_kernels(directory, sequence(directory, from_record(earlier)))
 
 
 def _read_kernel(path: Path) -> dict[str, np.ndarray]:

@@ -92,7 +92,7 @@ class Metrics:
     test_loss: Float[AnyArray, "*members"]
     train_accuracy: Float[AnyArray, "*members"]
     test_accuracy: Float[AnyArray, "*members"]
-    decay: Float[AnyArray, "*members"]
+    clock: Float[AnyArray, "*members"]
     calibrated_test_loss: Float[AnyArray, "*members"]
     inverse_temperature: Float[AnyArray, "*members"]
     logit_rms: Float[AnyArray, "*members"]
@@ -241,7 +241,7 @@ def _measure(
     test_loss, test_accuracy, logits = evaluate(state.params, dataset.test_images, dataset.test_labels, spec)
     calibration = calibrate(logits, dataset.test_labels)
     is_held = spec.constraint in HOLDS
-    decay = find_state(state.optimizer_state).total_decay[0] if is_held else jnp.zeros(())
+    clock = find_state(state.optimizer_state).total_decay[0] if is_held else jnp.zeros(())
     return Metrics(
         j0=place.j0,
         j_squared=place.j_squared,
@@ -249,7 +249,7 @@ def _measure(
         test_loss=test_loss,
         train_accuracy=train[1],
         test_accuracy=test_accuracy,
-        decay=decay,
+        clock=clock,
         calibrated_test_loss=calibration.loss,
         inverse_temperature=calibration.inverse_temperature,
         logit_rms=calibration.logit_rms,

@@ -1,6 +1,7 @@
 """What the entry points share: flags, validation, the work directory, and errors without a traceback."""
 
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -10,12 +11,11 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import jax
-import numpy as np
 from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from edgechaos import analysis, files, runs
+from edgechaos import files, runs
 from edgechaos.errors import UserError
 from edgechaos.runs import fields, processes
 from edgechaos.runs.config import RunConfig, TrainingConfig, as_record
@@ -26,7 +26,7 @@ Config = TypeVar("Config", bound=RunConfig)
 
 def run(
     name: str,
-    experiment: Callable[[Config, Path], None],
+    experiment: Callable[[Config, Path], object],
     kind: type[Config],
     arrays: Mapping[str, str],
     is_sweep: bool = False,
@@ -51,42 +51,56 @@ def run(
         f"{fields.describe(known)}",
     )
     workdir_flag = flags.DEFINE_string("workdir", None, f"work directory (default: runs/{name}-VARIANT)")
-    key_flags = [config_flag, workdir_flag, *(_distributed_flags() if is_sweep else ())]
-
-    def parse(arguments: list[str]) -> list[str]:
-        path = _config_flag_text(name).partition(":")[0]
-        if not Path(path).is_file():
-            fail(f"config = '{path}': there is no such file; give the command in the root of the clone")
-        try:
-            return flags.FLAGS(arguments)
-        except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-            fail(_explain(error, known))
+    for flag in (config_flag, workdir_flag, *(_distributed_flags() if is_sweep else ())):
+        # --help shows the flags of the main module only
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])
 
     def main(arguments: list[str]) -> None:
         if len(arguments) > 1:
             fail(f"unexpected argument '{arguments[1]}'; flags begin with --")
-        variant = _config_flag_text(name).partition(":")[2] or variants[0]
         if workdir_flag.value == "":
             fail("workdir = '': must name a directory")
-        try:
+        variant = _config_flag_text(name).partition(":")[2] or variants[0]
+        with _errors_in_a_line():
             config = fields.validate(config_flag.value.to_dict(), kind)
-            absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax logs what it then raises
-            if is_sweep:
-                _connect()
-            _set_up_logging()
-            use_compilation_cache()
+            _set_up(is_sweep)
             workdir = workdir_flag.value or f"runs/{name}-{variant}"
             with _opened(name, workdir, config, arrays, grows or is_sweep) as directory:
                 experiment(config, directory)
-        except KeyboardInterrupt as stop:
-            print(str(stop) or "interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-            sys.exit(130)
-        except (UserError, OSError) as error:
-            fail(f"{processes.name()} {error}" if processes.name() else error)
 
-    for flag in key_flags:  # --help shows the flags of the main module only
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])
-    app.run(main, flags_parser=parse)
+    app.run(main, flags_parser=functools.partial(_parse, name, known))
+
+
+def _parse(name: str, known: Mapping[str, fields.Field], arguments: list[str]) -> list[str]:
+    """The flags of a command line; what they cannot take ends the program."""
+    path = _config_flag_text(name).partition(":")[0]
+    if not Path(path).is_file():
+        fail(f"config = '{path}': there is no such file; give the command in the root of the clone")
+    try:
+        return flags.FLAGS(arguments)
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        fail(_explain(error, known))
+
+
+def _set_up(is_sweep: bool) -> None:
+    """Other processes, messages, compiled programs: what comes before the first computation."""
+    absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax logs what it then raises
+    if is_sweep:
+        _connect()
+    _set_up_logging()
+    use_compilation_cache()
+
+
+@contextlib.contextmanager
+def _errors_in_a_line() -> Iterator[None]:
+    """An interruption, and an error that a user can mend, end the program without a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+    except (UserError, OSError) as error:
+        fail(f"{processes.name()} {error}" if processes.name() else error)
 
 
 @contextlib.contextmanager
@@ -133,26 +147,15 @@ def seeds(config: RunConfig) -> str:
     return f"{config.num_seeds} seed{'s' if config.num_seeds > 1 else ''}"
 
 
+def setting(config: Any) -> str:
+    """Learning rate, momentum and batch size, for a title."""
+    return f"$\\eta$ {config.learning_rate:g}, $\\alpha$ {config.momentum:g}, B {config.batch_size}"
+
+
 def other(config: TrainingConfig) -> str:
     """What of a training is not the paper's: schedule and loss, in words for a title."""
     schedule = "" if config.schedule == "constant" else f", {config.schedule} schedule"
     return schedule + ("" if config.loss == "cross_entropy" else f", {config.loss.replace('_', ' ')}")
-
-
-def write_summary(
-    figure: Path,
-    title: str,
-    predicted: Mapping[str, float],
-    measured: Mapping[str, np.ndarray],
-    meaning: Mapping[str, str],
-    **further: Any,
-) -> None:
-    """Writes summary.json beside the figure, and prints measured beside predicted."""
-    summary = analysis.summary(predicted, measured, title, meaning)
-    runs.write_json(figure.parent / "summary.json", {**summary, **further})
-    columns = {"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)}
-    print(analysis.table(columns, meaning))
-    print(f"figure: {figure}")
 
 
 def fail(error: object) -> NoReturn:

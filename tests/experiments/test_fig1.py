@@ -6,8 +6,8 @@ import subprocess
 import numpy as np
 import pytest
 
+from edgechaos.analysis import agreement
 from edgechaos.files import read_npz
-from experiments import fig1
 from tests import processes
 from tests.processes import ROOT, wait_for
 
@@ -34,11 +34,15 @@ def finished(tmp_path_factory):
 
 def test_work_directory_explains_itself(finished):
     workdir, result = finished
-    described = {"config.json", "provenance.json", ".lock", "summary.json"}
+    described = {"config.json", "provenance.json", "prediction.json", ".lock", "summary.json"}
     outcome = {"fig1.png", "fig1.pdf", "diagram.npz"}
     assert {path.name for path in workdir.iterdir()} == described | outcome
     arrays = read_npz(workdir / "diagram.npz")
-    assert arrays.keys() == fig1.ARRAYS.keys() == json.loads((workdir / "provenance.json").read_text())["arrays"].keys()
+    assert (
+        arrays.keys()
+        == agreement.ARRAYS.keys()
+        == json.loads((workdir / "provenance.json").read_text())["arrays"].keys()
+    )
     assert arrays["distance"].shape == (2, 8, 13)
     assert arrays["exponent"].shape == (2, 3, 5)
     assert (workdir / "fig1.png").read_bytes().startswith(b"\x89PNG")
@@ -49,6 +53,7 @@ def test_work_directory_explains_itself(finished):
 def test_summary_compares_simulation_with_theory(finished):
     summary = json.loads((finished[0] / "summary.json").read_text())
     assert summary["predicted"].keys() == summary["measured"].keys() == summary["meaning"].keys()
+    assert summary["predicted"] == json.loads((finished[0] / "prediction.json").read_text())
     assert 0.7 < summary["measured"]["agreement_away_from_edge"] <= 1
     assert summary["predicted"]["boundary_j_at_0"] == pytest.approx(1)
     assert len(summary["members"]["agreement"]) == 2

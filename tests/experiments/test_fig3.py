@@ -72,9 +72,9 @@ def test_member_alone_is_the_member_of_the_sweep(finished, tmp_path):
 
 
 def under_way(workdir):
-    """Finished batches, once another has a checkpoint."""
+    """Finished groups, once another has a checkpoint."""
     later = any(processes.steps(path) for path in workdir.glob("checkpoint-*"))
-    return len(list(workdir.glob("parts/*.npz"))) if later else 0
+    return len(list(workdir.glob("pieces/*.npz"))) if later else 0
 
 
 def test_killed_sweep_resumes_with_the_same_bits(tmp_path):
@@ -86,12 +86,12 @@ def test_killed_sweep_resumes_with_the_same_bits(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    # some way into the third batch, with two finished ones
+    # some way into the third group, with two finished ones
     wait_for(lambda: process.poll() is not None or under_way(broken) >= 2)
     assert process.poll() is None, process.communicate()[1]
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert len(list((broken / "parts").glob("*.npz"))) >= 2
+    assert len(list((broken / "pieces").glob("*.npz"))) >= 2
     assert read_npz(broken / "history.npz")["epochs_done"].min() < 60
     for workdir in (broken, whole):
         result = run(workdir, *LONG)
@@ -100,7 +100,7 @@ def test_killed_sweep_resumes_with_the_same_bits(tmp_path):
     for name in METRICS:
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
     assert not list(broken.glob("checkpoint*"))
-    assert not (broken / "parts").exists()
+    assert not (broken / "pieces").exists()
 
 
 def test_diverged_member_is_marked_and_the_others_go_on(tmp_path):

@@ -4,8 +4,8 @@ import json
 import numpy as np
 import pytest
 
+from edgechaos import analysis
 from edgechaos.files import read_npz
-from experiments import fig7
 from tests import processes
 
 run = functools.partial(processes.run, "fig7")
@@ -29,10 +29,10 @@ def finished(tmp_path_factory):
 
 def test_work_directory_explains_itself(finished):
     workdir, result = finished
-    described = {"config.json", "provenance.json", ".lock", "summary.json", "history.npz", "kernels"}
+    described = {"config.json", "provenance.json", "prediction.json", ".lock", "summary.json", "history.npz", "kernels"}
     assert {path.name for path in workdir.iterdir()} == described | {"fig7.png", "fig7.pdf", "fig7.npz"}
     arrays = read_npz(workdir / "fig7.npz")
-    assert arrays.keys() == fig7.OWN_ARRAYS.keys()
+    assert arrays.keys() == analysis.trained.ARRAYS.keys()
     assert arrays["distance"].shape == (len(arrays["label"]), 2, 2, 360)
     assert (arrays["distance"] > 0).all()
     assert result.stdout.rstrip().endswith("fig7.png")
@@ -41,6 +41,7 @@ def test_work_directory_explains_itself(finished):
 def test_summary_compares_trained_and_shuffled_with_theory(finished):
     summary = json.loads((finished[0] / "summary.json").read_text())
     assert summary["predicted"].keys() == summary["measured"].keys() == summary["meaning"].keys()
+    assert summary["predicted"] == json.loads((finished[0] / "prediction.json").read_text())
     measured, predicted = summary["measured"], summary["predicted"]
     # one epoch hardly moves the weights: both kernels are as the theory says, up to finite N = 64
     for name in ("exponent", "shuffled_exponent"):

@@ -40,8 +40,8 @@ def test_other_axes_and_several_processes_are_refused(monkeypatch):
 
 def test_what_diverged_is_neither_best_nor_an_error():
     """Of three decays the first diverged; so did the hold, which chose nothing."""
-    course = np.array([np.nan, 0.8, 0.7, np.nan])[:, None] * np.ones((4, 3))
-    history = {"test_accuracy": course, "j_squared": course, "epochs": np.full(4, 2), "seed": np.zeros(4, int)}
+    trajectory = np.array([np.nan, 0.8, 0.7, np.nan])[:, None] * np.ones((4, 3))
+    history = {"test_accuracy": trajectory, "j_squared": trajectory, "epochs": np.full(4, 2), "seed": np.zeros(4, int)}
     ways = [rivals.Way(name, "grid", 2) for name in "abc"] + [rivals.Way(rivals.HOLD, "rule", 2)]
     found = rivals.compare(History(history, 60_000), ways)
     assert found["best_of_grid"][0] == 0.8
@@ -70,10 +70,10 @@ def test_choices_are_those_of_the_first_seed(finished):
     workdir, _ = finished
     history, rows = read_npz(workdir / "history.npz"), json.loads((workdir / "summary.json").read_text())["rows"]
     chosen = {row["name"].partition(", lambda = ")[0]: row for row in rows if row["kind"] == "chosen"}
-    decay = history["decay"][
+    clock = history["clock"][
         (history["constraint"] == "hold_at_edge") & (history["target"] == 1) & (history["seed"] == 0)
     ][0]
-    removed = (decay[-1] - decay[-8]) / (7 * 45)  # per step, of 45 an epoch
+    removed = (clock[-1] - clock[-8]) / (7 * 45)  # per step, of 45 an epoch
     expected = {"decay of the hold": (removed * 0.5 / (2 * 0.08), 120.0)}
     made = read_npz(workdir / "trials.npz")
     for number in (4, 8):

@@ -185,8 +185,8 @@ def test_other_fields_are_refused_as_before(few, tmp_path):
 def test_damaged_sequence_is_named(few, tmp_path, content):
     shutil.copytree(few[0], tmp_path / "run")
     (tmp_path / "run" / "history.npz").unlink()
-    (tmp_path / "run" / "parts").mkdir()
-    np.savez(tmp_path / "run" / "parts" / "0-2.npz", a=1)
+    (tmp_path / "run" / "pieces").mkdir()
+    np.savez(tmp_path / "run" / "pieces" / "0-2.npz", a=1)
     (tmp_path / "run" / "sequence.json").write_text(content)
     result = processes.run("fig3", tmp_path / "run", config=config_file(tmp_path, **FEW))
     assert result.returncode == 2
@@ -210,7 +210,7 @@ def test_former_members_keep_their_places():
     assert sorted(grown.members) == list(range(12))
 
 
-def test_batches_do_not_mix_generations():
+def test_groups_do_not_mix_generations():
     columns = columns_of(num_seeds=2)
     places = sequence_of(columns, [columns_of()])
     done = np.zeros(8, bool)

@@ -33,12 +33,12 @@ assert jax.device_count() == 4
 dataset, spec = make_dataset(num_neurons=300), training.Spec(3, 16)
 keys = jax.random.split(jax.random.key(0), 8)
 numbers = training.Hyperparameters(jnp.linspace(0.01, 0.08, 8), jnp.full(8, 0.5), jnp.full(8, 1e-4))
-def course(mesh):
+def trajectory(mesh):
     state, _ = training.start_members(keys, numbers, dataset, spec, mesh=mesh)
     for _ in range(5):
         state, metrics = training.advance_members(state, keys, numbers, dataset, spec, mesh=mesh)
     return np.asarray(state.params["hidden"]["kernel"]), np.asarray(metrics.test_loss)
-for one, four in zip(course(None), course(Mesh(np.array(jax.devices()), ("members",))), strict=True):
+for one, four in zip(trajectory(None), trajectory(Mesh(np.array(jax.devices()), ("members",))), strict=True):
     np.testing.assert_array_equal(one, four)
 """
 FOUR_DEVICES = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
@@ -120,7 +120,7 @@ def test_two_processes_share_a_sweep(tmp_path, config, alone):
 def test_lost_process_ends_the_other_and_the_run_goes_on_alone(tmp_path, config, alone, victim):
     workdir = tmp_path / "run"
     started = start(workdir, config, "--config.checkpoint_seconds=0")
-    wait_for(lambda: started[0].poll() is not None or any(workdir.glob("parts/*.npz")))
+    wait_for(lambda: started[0].poll() is not None or any(workdir.glob("pieces/*.npz")))
     assert [process.poll() for process in started] == [None, None], log(workdir, 0) + log(workdir, 1)
     started[victim].send_signal(signal.SIGKILL)
     begin = time.monotonic()
@@ -136,7 +136,7 @@ def test_lost_process_ends_the_other_and_the_run_goes_on_alone(tmp_path, config,
 def test_one_interrupted_process_stops_both_and_three_go_on(tmp_path, config, alone):
     workdir = tmp_path / "run"
     started = start(workdir, config, "--config.checkpoint_seconds=0")
-    wait_for(lambda: started[0].poll() is not None or any(workdir.glob("parts/*.npz")))
+    wait_for(lambda: started[0].poll() is not None or any(workdir.glob("pieces/*.npz")))
     started[1].send_signal(signal.SIGINT)
     assert [process.wait(60) for process in started] == [130, 130], log(workdir, 0) + log(workdir, 1)
     assert "process 1 of 2 was interrupted" in log(workdir, 0)

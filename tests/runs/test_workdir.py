@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 
@@ -6,6 +7,8 @@ import pytest
 
 from edgechaos import runs
 from edgechaos.errors import UserError
+from edgechaos.runs.config import FORMER, TrainingConfig, as_record
+from edgechaos.runs.workdir import keep_kernels, read_kernels_of, write_json
 from tests.processes import ROOT
 
 CONFIG = {"learning_rate": 0.1, "epochs": 3, "data_dir": "", "checkpoint_seconds": 30.0}
@@ -83,3 +86,15 @@ def test_config_from_before_a_field_existed_is_the_same_run(tmp_path):
 def test_revision_is_that_of_the_clone():
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert runs.revision().removesuffix("+") == head.strip()
+
+
+def test_kernels_are_taken_from_the_same_training_alone(tmp_path):
+    """Also if they are older than some fields, or of another experiment, another length, another machine."""
+    config = TrainingConfig(keep_kernels_at=(1,), epochs=5)
+    recorded = {name: value for name, value in as_record(config).items() if name not in FORMER}
+    recorded |= {"map_num_neurons": 50, "epochs": 20, "data_dir": "elsewhere", "keep_kernels_at": [1, 9]}
+    keep_kernels(tmp_path, "epoch-1", np.ones((1, 3, 3), np.float32), 1, np.array([0]))
+    write_json(tmp_path / "config.json", recorded)
+    assert read_kernels_of(tmp_path, config)["epoch-1"]["kernel"].shape == (1, 3, 3)
+    for other in ({"learning_rate": 0.3}, {"constraint": "hold_at_edge"}, {"num_seeds": 2}):
+        assert read_kernels_of(tmp_path, dataclasses.replace(config, **other)) == {}

@@ -143,7 +143,7 @@ def test_every_constraint_trains(constraint, target, optimizer):
     numbers = training.Hyperparameters(0.002 if optimizer == "adam" else 0.08, target=target)
     _, history = jax.jit(training.make_train(dataset, spec, 6))(jax.random.key(0), numbers)
     assert history.test_accuracy[-1] > 0.85
-    assert (history.decay[-1] != 0) == constraint.startswith("hold")
+    assert (history.clock[-1] != 0) == constraint.startswith("hold")
     if constraint not in {"none", "norm_control", "constrained_parameters"}:
         np.testing.assert_allclose(history.j_squared[4:], target, atol=0.02 * target)  # J^2 of N = 64 starts 2 % off
     assert TRAINING_FIELDS["constraint"].allows(constraint)
