@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 import edgechaos as ec
 from edgechaos import files, plotting
 from edgechaos.analysis import agreement
-from edgechaos.dynamics.diagram import draw_disorder
+from edgechaos.dynamics.diagram import PERTURBATIONS, draw_disorder
 from edgechaos.errors import UserError
 from edgechaos.runs.config import ResumableConfig
 from edgechaos.runs.fields import declared, integer, one_of, real
-from edgechaos.runs.simulate import settled_arrays, simulate_diagram
+from edgechaos.runs.simulate import require_cells, settled_arrays, simulate_diagram
 from edgechaos.theory.activations import ACTIVATIONS, activation_function
 from edgechaos.theory.meanfield import LARGEST_J
 from experiments.shared import cli
@@ -33,7 +33,13 @@ class Config(ResumableConfig):
     activation: str = declared(one_of(tuple(ACTIVATIONS), "of the hidden layer"))
     num_neurons: int = declared(integer(2, "N"))
     num_iterations: int = declared(integer(20, "of each cell, rounded down to a multiple of 20"))
-    perturbation_std: float = declared(real(lambda value: value > 0, "> 0", "of x' - x, for each component"))
+    perturbation_std: float = declared(
+        real(
+            lambda value: PERTURBATIONS[0] <= value <= PERTURBATIONS[1],
+            "in [{:g}, {:g}]".format(*PERTURBATIONS),
+            "of x' - x, for each component",
+        )
+    )
     j0_over_j_from: float = declared(real(lambda value: True, "a finite number", "first column"))
     j0_over_j_to: float = declared(real(lambda value: True, "a finite number above j0_over_j_from", "last column"))
     num_columns: int = declared(integer(2, "cells along J0/J"))
@@ -83,6 +89,7 @@ def main(config: Config, directory: Path) -> None:
             f"inverse_j_to = {config.inverse_j_to}: must be at least num_rows / {LARGEST_J:g} = "
             f"{config.num_rows / LARGEST_J:g}, so that J <= {LARGEST_J:g} everywhere"
         )
+    require_cells(config.num_columns, config.num_rows)
     path = directory / "diagram.npz"
     if not path.exists():
         arrays = theory(config)

@@ -6,7 +6,6 @@ Lyapunov exponent and (d) the Jacobian norm of Eq. 1 beside theory. The same com
 """
 
 import dataclasses
-import json
 import logging
 from pathlib import Path
 
@@ -104,18 +103,54 @@ def main(config: Config, directory: Path) -> None:
 def find_kernels(config: Config, directory: Path, dataset: Dataset) -> dict[str, dict[str, np.ndarray]]:
     """Kernels of a Fig. 2 run with the same training that kept the epochs asked for, else of a run of our own."""
     wanted = [f"epoch-{epoch}" for epoch in config.keep_kernels_at]
-    folder = Path(config.fig2_workdir)
-    if config.fig2_workdir and (folder / "config.json").is_file():
-        earlier = FORMER | json.loads((folder / "config.json").read_text())
-        is_same = all(earlier.get(name) == getattr(config, name) for name in _TRAINING)
-        kernels = runs.read_kernels(folder, runs.sequence(folder, from_record(earlier))) if is_same else {}
-        if kernels.keys() >= set(wanted):
-            logger.info("kernels from '%s'", folder)
-            return {name: kernels[name] for name in (*wanted, "edge") if name in kernels}
-        logger.info("'%s' holds another training, or not these kernels; training here", folder)
+    kernels = _earlier_kernels(config, wanted) if config.fig2_workdir else {}
+    if kernels:
+        logger.info("kernels from '%s'", config.fig2_workdir)
+        return kernels
     runs.run_sweep(directory, config, dataset, lambda history: None)
-    kernels = runs.read_kernels(directory, runs.sequence(directory, config))
-    return {name: kernels[name] for name in (*wanted, "edge") if name in kernels}
+    found = runs.read_kernels(directory, runs.sequence(directory, config))
+    missing = [name for name in wanted if not _is_complete(found, name)]
+    if missing:
+        raise UserError(
+            f"keep_kernels_at: '{directory}' has no kernel {missing[0]} of each seed, because one of them diverged "
+            "before; take a smaller learning_rate or an earlier epoch"
+        )
+    return _complete(found, wanted)
+
+
+def _earlier_kernels(config: Config, wanted: list[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Those of a finished Fig. 2 run with the same training that kept the epochs asked for; {} if it is no such run.
+
+    It may be longer; its kernel nearest to J = 1 is then taken if it lies within the epochs of this config.
+
+    Raises:
+      UserError: its config.json or a kernel is damaged.
+    """
+    folder = files.expanded(config.fig2_workdir, "fig2_workdir")
+    if not (folder / "config.json").exists():
+        return {}
+    earlier = FORMER | runs.read_json(folder / "config.json", dict, "name another fig2_workdir, or '' for none")
+    is_same = all(earlier.get(name) == getattr(config, name) for name in _TRAINING)
+    is_whole = from_record(earlier).epochs >= config.epochs and not any(folder.glob("checkpoint*"))
+    found = runs.read_kernels(folder, runs.sequence(folder, from_record(earlier))) if is_same and is_whole else {}
+    if "edge" in found and (found["edge"]["epoch"] > config.epochs).any():
+        del found["edge"]
+    if all(_is_complete(found, name) for name in wanted):
+        return _complete(found, wanted)
+    logger.info("'%s' holds another training, an unfinished one, or not all of these kernels; training here", folder)
+    return {}
+
+
+def _is_complete(kernels: dict[str, dict[str, np.ndarray]], name: str) -> bool:
+    """Whether each member has this kernel."""
+    return name in kernels and bool(np.isfinite(kernels[name]["kernel"]).all())
+
+
+def _complete(kernels: dict[str, dict[str, np.ndarray]], wanted: list[str]) -> dict[str, dict[str, np.ndarray]]:
+    """The kernels that were asked for, and those nearest to J = 1 if each member came near."""
+    if not _is_complete(kernels, "edge"):
+        logger.info("not every seed came near J = 1; the figure does without the kernel there")
+    return {name: kernels[name] for name in (*wanted, "edge") if _is_complete(kernels, name)}
 
 
 def measure(config: Config, kernels: dict[str, dict[str, np.ndarray]], dataset: Dataset) -> dict[str, np.ndarray]:

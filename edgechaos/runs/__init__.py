@@ -3,11 +3,11 @@
 from edgechaos.errors import extra
 
 with extra("experiments"):
+    from edgechaos.runs.machine import free_memory, processor
     from edgechaos.runs.run import chosen_devices, run_sweep
     from edgechaos.runs.workdir import (
-        free_memory,
         keep_kernels,
-        processor,
+        read_json,
         read_kernels,
         record_provenance,
         revision,
@@ -21,6 +21,7 @@ __all__ = [
     "free_memory",
     "keep_kernels",
     "processor",
+    "read_json",
     "read_kernels",
     "record_provenance",
     "revision",

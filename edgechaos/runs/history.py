@@ -15,8 +15,9 @@ from jaxtyping import Bool, Float, Int
 
 from edgechaos import training
 from edgechaos.files import read_npz, write_npz
-from edgechaos.runs.config import AXES, FORMER, TRAINING_FIELDS
-from edgechaos.runs.members import Columns, Group, member_keys, parse_group
+from edgechaos.runs.config import AXES, FORMER, TRAINING_FIELDS, TrainingConfig
+from edgechaos.runs.machine import require_memory
+from edgechaos.runs.members import Columns, Group, count_members, member_keys, parse_group
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,20 @@ ARRAYS = {
     "diverged": "[member] whether its loss or weights ceased to be finite",
     "seconds": "[member] seconds of computing, over all resumed parts",
 }
+
+
+_COPIES, _BYTES_OF_A_MEMBER = 4, 4096  # of the metrics: whole, group, checkpoint, figure; and of what names a member
+
+
+def require_room(config: TrainingConfig) -> None:
+    """Refuses a run whose history alone would not fit into memory, before anything is made for it.
+
+    Raises:
+      UserError: names the numbers that are too large.
+    """
+    number, epochs = count_members(config), max(config.sweep.get("epochs", (config.epochs,)))
+    need = number * (_BYTES_OF_A_MEMBER + _COPIES * 4 * len(METRICS) * (epochs + 1))
+    require_memory(f"histories of {number} members over {epochs} epochs", need, "take fewer seeds, values or epochs")
 
 
 @dataclasses.dataclass

@@ -15,7 +15,7 @@ from jaxtyping import Int
 from edgechaos.data.dataset import Dataset
 from edgechaos.errors import UserError
 from edgechaos.files import read_npz, write_npz
-from edgechaos.runs import cost, processes, workdir
+from edgechaos.runs import cost, machine, processes, workdir
 from edgechaos.runs.config import TrainingConfig
 from edgechaos.runs.group import Run, move, train_group, why_stopped
 from edgechaos.runs.history import (
@@ -202,7 +202,7 @@ def _members_at_once(whole: Record, dataset: Dataset, devices: list[jax.Device])
       UserError: not even one member fits beside the data.
     """
     limits = devices[0].memory_stats() or {}
-    free = limits.get("bytes_limit", workdir.free_memory()) / 2  # the other half: evaluation, fragmentation
+    free = limits.get("bytes_limit", machine.free_memory()) / 2  # the other half: evaluation, fragmentation
     num_neurons = dataset.train_images.shape[1]
     need = member_bytes(num_neurons, dataset.num_classes) + sum(leaf.nbytes for leaf in jax.tree.leaves(dataset))
     if need > free:
