@@ -59,7 +59,7 @@ def require_room(config: TrainingConfig) -> None:
     """
     number, epochs = count_members(config), max(config.sweep.get("epochs", (config.epochs,)))
     need = number * (_BYTES_OF_A_MEMBER + _COPIES * 4 * len(METRICS) * (epochs + 1))
-    require_memory(f"histories of {number} members over {epochs} epochs", need, "take fewer seeds, values or epochs")
+    require_memory(f"{number} histories of {epochs} epochs", need, "take fewer seeds, values or epochs")
 
 
 @dataclasses.dataclass

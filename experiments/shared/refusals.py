@@ -31,8 +31,8 @@ def require_devices() -> None:
         jax.devices()
     except (RuntimeError, AssertionError) as error:
         asked = os.environ.get("JAX_PLATFORMS", "")
-        reason = (str(error).strip().splitlines() or ["no device"])[0][:200]
-        raise UserError(f"JAX_PLATFORMS = '{asked}': JAX finds no such device here ({reason}); unset it") from error
+        reason = "".join(f" ({line[:200]})" for line in str(error).strip().splitlines()[:1])
+        raise UserError(f"JAX_PLATFORMS = '{asked}': JAX finds no such device here{reason}; unset it") from error
 
 
 def as_dict(config: Any, path: str) -> dict[str, Any]:
@@ -77,9 +77,11 @@ def explain(error: BaseException, known: Mapping[str, fields.Field], path: str) 
         named, _, value = argument.lstrip("-").partition("=")
         name = named.removeprefix("config.")
         if name.startswith("sweep.") and named.startswith("config."):
-            return f"{name}: what members differ in is set in the config file, not on the command line"
+            return f"{name}: is not in '{path}', where a sweep is set; the command line changes only what is there"
         if named.startswith("config.") and name not in known:
             return fields.unknown_field(name, known)
         if named.startswith("config.") and named in text:
             return f"{name} = {value!r}: must be {known[name].allowed}, a value of type {known[name].type.__name__}"
-    return text
+        if named.startswith("config.") and name in text:
+            return f"config field '{name}' does not exist in '{path}', which must be a config of this experiment"
+    return f"config = '{path}': it has no function get_config" if "'get_config'" in text else text
