@@ -74,7 +74,7 @@ def test_fields_that_are_not_there(monkeypatch, argument, message):
 
 
 def test_config_must_be_what_ml_collections_makes():
-    with pytest.raises(UserError, match="must return an ml_collections.ConfigDict, not a dict"):
+    with pytest.raises(UserError, match=r"must return an ml_collections.ConfigDict, not a dict"):
         refusals.as_dict({"epochs": 3}, "own.py")
     assert refusals.as_dict(fig2_configs.get_config("digits"), "fig2.py")["dataset"] == "digits"
 
@@ -131,10 +131,10 @@ def test_absurd_sizes_are_refused_before_a_folder_is_made(tmp_path, changes, nam
 def test_diagrams_of_absurdly_many_cells_are_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "free_memory", lambda: 2**30)
     config = {**fig2_configs.get_config("digits").to_dict(), "map_num_columns": 10**6}
-    with pytest.raises(UserError, match="1000000 x .* cells of a phase diagram need"):
+    with pytest.raises(UserError, match=r"1000000 x .* cells of a phase diagram need"):
         fig2.FIGURE.check(fields.validate(config, fig2.Config))
     config = {**fig1_configs.get_config("digits").to_dict(), "num_columns": 10**6}
-    with pytest.raises(UserError, match="1000000 x .* cells of a phase diagram need"):
+    with pytest.raises(UserError, match=r"1000000 x .* cells of a phase diagram need"):
         fig1.main(fields.validate(config, fig1.Config), tmp_path)
 
 
@@ -153,7 +153,7 @@ def test_the_content_of_own_data_is_part_of_the_run(tmp_path):
         np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x, y_test=y)
 
     config = TrainingConfig(dataset=str(tmp_path / "own.npz"))
-    opened = str(tmp_path / "run"), config, {}, True
+    opened: tuple = str(tmp_path / "run"), config, {}, True
     write(0)
     for _ in range(2):
         with cli._opened("fig2", *opened) as directory:
@@ -169,7 +169,7 @@ def test_a_path_that_is_nowhere_in_the_diagram_is_not_drawn():
     axes = Figure().subplots()
     plotting.path(axes, np.ones((2, 3)), np.array([[0.0, 0.0, 0.0], [0.25, 0.5, np.nan]]), np.array([1.0, 1.0]))
     (line, *_) = axes.lines
-    np.testing.assert_allclose(line.get_ydata(), [2, 2**0.5, np.nan])
+    np.testing.assert_allclose(np.asarray(line.get_ydata()), np.array([2, 2**0.5, np.nan]))
 
 
 @pytest.fixture
