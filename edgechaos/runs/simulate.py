@@ -86,6 +86,8 @@ def simulate_diagram(
 
     saved = checkpoints.restore(folder, {"queues": jax.eval_shape(start), "step": np.zeros((), int)}, identity)
     queues, step = (start(), 0) if saved is None else (jax.device_put(saved["queues"]), int(saved["step"]))
+    if saved is not None:
+        logger.info("resuming '%s' after step %d", folder, step)
     num_cells = len(j0_over_j) * len(inverse_j)
     bar = tqdm.tqdm(total=j.size, desc=f"phase diagram, seed {seed}", unit="cell", mininterval=1.0, dynamic_ncols=True)
     saved_at = time.monotonic()
