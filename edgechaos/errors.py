@@ -5,8 +5,10 @@ Traced values have no value yet and are not checked.
 
 import contextlib
 import errno
+import io
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 
 import jax
@@ -37,6 +39,13 @@ def printable(text: str) -> str:
     a\x1b[2J\ud800
     """
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def use_any_encoding() -> None:
+    """Has the standard streams escape what their encoding lacks, so that a name costs no result at the very end."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 # what passes, or what its administrator can mend, as against the content of a file

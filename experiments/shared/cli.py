@@ -17,7 +17,7 @@ from ml_collections import config_flags
 
 from edgechaos import analysis, files, runs
 from edgechaos.data import npz
-from edgechaos.errors import UserError
+from edgechaos.errors import UserError, use_any_encoding
 from edgechaos.runs import fields, processes
 from edgechaos.runs.config import RunConfig, TrainingConfig, as_record
 from edgechaos.runs.history import require_room
@@ -95,7 +95,7 @@ def run(
         except (UserError, OSError) as error:
             fail(f"{processes.name()} {error}" if processes.name() else error)
 
-    refusals.use_any_encoding()
+    use_any_encoding()
     for flag in key_flags:  # --help shows the flags of the main module only
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])
     app.run(main, flags_parser=parse)

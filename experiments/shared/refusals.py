@@ -1,6 +1,5 @@
 """What the command line refuses: config files and devices that cannot be used, and why, in our own words."""
 
-import io
 import os
 import sys
 import traceback
@@ -12,13 +11,6 @@ import ml_collections
 
 from edgechaos.errors import UserError
 from edgechaos.runs import fields
-
-
-def use_any_encoding() -> None:
-    """Has the standard streams escape what their encoding lacks, so that a name costs no result at the very end."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def require_devices() -> None:

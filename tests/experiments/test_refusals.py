@@ -17,7 +17,7 @@ from configs import fig2 as fig2_configs
 from configs import fig7 as fig7_configs
 from edgechaos import data, files, plotting, runs
 from edgechaos.dynamics.diagram import PERTURBATIONS
-from edgechaos.errors import UserError
+from edgechaos.errors import UserError, use_any_encoding
 from edgechaos.runs import fields, machine
 from edgechaos.runs.config import TrainingConfig
 from edgechaos.runs.workdir import CONTENT
@@ -108,7 +108,7 @@ def test_a_device_that_is_not_there_is_said(monkeypatch, error):
 def test_names_beyond_the_terminals_letters_are_escaped(monkeypatch):
     content = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="ascii"))
-    refusals.use_any_encoding()
+    use_any_encoding()
     print("figure: grüße/fig2.png", flush=True)
     assert content.getvalue() == b"figure: gr\\xfc\\xdfe/fig2.png\n"
 
