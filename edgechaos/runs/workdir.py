@@ -254,7 +254,7 @@ def read_kernels_of(directory: Path, config: TrainingConfig) -> dict[str, dict[s
     Raises:
       UserError: a file is damaged.
     """
-    earlier = FORMER | read_json(directory / "config.json", dict, "name another one")
+    earlier = FORMER | read_json(directory / "config.json", dict, "name another work directory, or none")
     mine = _jsonable({name: getattr(config, name) for name in TRAINING_FIELDS})
     other = {"epochs", "keep_kernels_at", "constant_d", *INCIDENTAL}
     is_other = (set(_differing(earlier, mine)) & TRAINING_FIELDS.keys()) - other

@@ -227,7 +227,7 @@ def test_an_unfinished_fig2_directory_is_not_measured(fig7_config, tmp_path, mon
 @pytest.mark.parametrize("content", ["", "[]", "{", "[" * 100_000])
 def test_a_damaged_fig2_directory_is_named(fig7_config, tmp_path, monkeypatch, content):
     (fig2_directory(fig7_config) / "config.json").write_text(content)
-    with pytest.raises(UserError, match=r"fig2/config.json' is damaged .*; name another fig2_workdir, or '' for none"):
+    with pytest.raises(UserError, match=r"fig2/config.json' is damaged .*; name another work directory, or none"):
         found(fig7_config, tmp_path / "run", monkeypatch)
 
 
