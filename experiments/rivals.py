@@ -77,16 +77,10 @@ def main(config: Config, directory: Path) -> None:
     history = sweep.train(FIGURE, config, dataset, directory)
     ways = ways_of(config, history)
     for choice in choices(config, history, dataset, directory):
-        history = joined(history, train_chosen(config, choice.weight_decay, dataset, directory))
+        history = history.joined(train_chosen(config, choice.weight_decay, dataset, directory))
         named = f"{choice.name}, $\\lambda$ = {choice.weight_decay:g}"
         ways.append(Way(named, "chosen", choice.epochs + config.epochs))
     sweep.conclude(experiment(lambda config, history: ways), config, history, predicted, directory)
-
-
-def joined(history: History, later: History) -> History:
-    """The members of both."""
-    arrays = {name: np.concatenate([values, later[name]]) for name, values in history.arrays.items()}
-    return History(arrays, history.num_samples)
 
 
 def check(config: Config) -> None:
@@ -97,9 +91,9 @@ def check(config: Config) -> None:
     """
     if processes.name():
         raise UserError("distributed: what is chosen is trained with after the sweep, by one process")
-    other = sorted(set(config.sweep) - {"weight_decay", "constraint"})
+    other = sorted(set(config.sweep) - {"weight_decay", "constraint", "target"})
     if other:
-        raise UserError(f"sweep.{other[0]}: the ways differ in weight_decay and constraint")
+        raise UserError(f"sweep.{other[0]}: the ways differ in weight_decay, constraint and target")
     if config.trials:
         trials.require()
 
@@ -107,7 +101,8 @@ def check(config: Config) -> None:
 def choices(config: Config, history: History, dataset: Dataset, directory: Path) -> list[Choice]:
     """The decay that the first seed's hold ended with, and the best of each number of trials."""
     found = []
-    held = np.flatnonzero((history["constraint"] == "hold_at_edge") & (history["seed"] == config.seed))
+    at_edge = (history["constraint"] == "hold_at_edge") & (history["target"] == 1)
+    held = np.flatnonzero(at_edge & (history["seed"] == config.seed))
     if len(held):
         decay = rounded(decays.held_at_end(history, held[0]))
         if np.isfinite(decay):  # else the hold diverged
@@ -146,12 +141,13 @@ def train_chosen(config: Config, weight_decay: float, dataset: Dataset, director
 
 def ways_of(config: Config, history: History) -> list[Way]:
     """The ways of the sweep's runs; a fixed decay within 1 % of Eq. 9's is that."""
-    columns = history.column("constraint"), history.column("weight_decay")
+    columns = (history.column(name) for name in ("constraint", "weight_decay", "target"))
     eq_9 = float(weight_decay_at_edge(config.constant_d, history.num_samples))
     ways = []
-    for constraint, decay in zip(*columns, strict=True):
+    for constraint, decay, target in zip(*columns, strict=True):
         if constraint != "none":
-            ways.append(Way(constraint.replace("_", " "), "rule", config.epochs))
+            name = constraint.replace("_", " ").removesuffix(" at edge" if target != 1 else "")
+            ways.append(Way(name if target == 1 else f"{name}, $J^2$ = {target:g}", "rule", config.epochs))
         elif eq_9 and abs(decay / eq_9 - 1) < 0.01:
             ways.append(Way(f"{EQ_9}, $\\lambda$ = {decay:g}", "rule", config.epochs))
         else:

@@ -60,6 +60,7 @@ SUBJECTS = (
     Subject("rivals", ("--config.epochs=40", _OFTEN)),
     Subject("relu_adam", ("--config.epochs=40", "--config.map_num_neurons=50", _OFTEN)),
     Subject("theories", ("--config.num_seeds=1", _OFTEN)),
+    Subject("optimum", ("--config.num_seeds=1", "--config.epochs=15", _OFTEN)),
     Subject("profile", ("--config.epochs=3", "--config.depth=2")),
     Subject("deep", ("--config.epochs=6", "--config.width=32", "--config.num_trials=2")),
 )

@@ -20,6 +20,16 @@ from edgechaos.analysis.fits import (
     weight_decay_that_ends_at,
 )
 from edgechaos.analysis.history import History, last_mean
+from edgechaos.analysis.intervals import (
+    CONTRADICTED,
+    MISSING,
+    REPRODUCED,
+    UNDECIDED,
+    Interval,
+    interval,
+    seeds_to_decide,
+    verdict,
+)
 from edgechaos.analysis.numbers import (
     NUMBERS,
     epoch_at,
@@ -31,12 +41,21 @@ from edgechaos.analysis.numbers import (
     summary,
     table,
 )
+from edgechaos.analysis.optimum import QUANTITIES, Optimum, along_runs, smoothed, values_of
 
 __all__ = [
+    "CONTRADICTED",
+    "MISSING",
     "NUMBERS",
+    "QUANTITIES",
+    "REPRODUCED",
+    "UNDECIDED",
     "History",
+    "Interval",
     "Line",
+    "Optimum",
     "agreement",
+    "along_runs",
     "behind",
     "best_of",
     "closed_form",
@@ -45,6 +64,7 @@ __all__ = [
     "deviation",
     "epoch_at",
     "fit_line",
+    "interval",
     "known_mean",
     "last_mean",
     "law_numbers",
@@ -55,10 +75,14 @@ __all__ = [
     "predict",
     "rescaled_epochs",
     "rows_by_run",
+    "seeds_to_decide",
+    "smoothed",
     "spread",
     "summary",
     "table",
     "trained",
+    "values_of",
+    "verdict",
     "verdicts",
     "weight_decay_that_ends_at",
 ]

@@ -111,8 +111,15 @@ def deviation(values: Float[np.ndarray, "*runs seeds"]) -> Float[np.ndarray, "*r
 
 
 def behind(scores: Float[np.ndarray, "seeds"], best: Float[np.ndarray, "seeds"]) -> float:
-    """By how many standard errors of the difference the mean score is behind that of the best; NaN for one seed."""
+    """By how many standard errors of the difference the mean score is behind that of the best; NaN for one seed.
+
+    >>> round(behind(np.array([1.0, 3.0]), np.array([2.0, 4.0])), 3)
+    0.707
+    """
     if len(scores) < 2:
         return np.nan
+    difference = best.mean() - scores.mean()
     error = np.sqrt((scores.var(ddof=1) + best.var(ddof=1)) / len(scores))
-    return float((best.mean() - scores.mean()) / error)
+    if error == 0:
+        return float(np.sign(difference) * np.inf) if difference else 0.0
+    return float(difference / error)

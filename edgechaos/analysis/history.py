@@ -29,6 +29,11 @@ class History:
         """The history of some members alone."""
         return History({name: values[chosen] for name, values in self.arrays.items()}, self.num_samples)
 
+    def joined(self, later: "History") -> "History":
+        """The history of the members of both."""
+        arrays = {name: np.concatenate([values, later[name]]) for name, values in self.arrays.items()}
+        return History(arrays, self.num_samples)
+
     def split_by(self, *names: str) -> list[tuple[tuple[float, ...], "History"]]:
         """(values of the columns `names`, members that have them), in the order in which they first occur."""
         columns = np.stack([self[name] for name in names], axis=1)
@@ -77,8 +82,12 @@ class History:
 
         NaN for a member that has not come to its end.
         """
-        pairs = zip(self[name], self["epochs"] + 1, strict=True)
-        return self.by_seed(np.array([last_mean(values[:entries]) for values, entries in pairs]))
+        return self.final_of(self[name])
+
+    def final_of(self, values: Float[np.ndarray, "members entries"]) -> Float[np.ndarray, "runs seeds"]:
+        """The same of values that follow from the metrics."""
+        pairs = zip(values, self["epochs"] + 1, strict=True)
+        return self.by_seed(np.array([last_mean(some[:entries]) for some, entries in pairs]))
 
     def last(self, name: str) -> Float[np.ndarray, "runs seeds"]:
         """The last entry of each member; NaN for one that has not come to its end."""

@@ -60,6 +60,9 @@ class TrainingConfig(ResumableConfig):
     weight_decay: float = declared(
         real(lambda value: value >= 0, ">= 0", "lambda of Eq. 6: the gradient gets 2 lambda w", 0.0, "traced")
     )
+    target: float = declared(
+        _later(real(lambda value: value > 0, "> 0", "J^2 that a constraint keeps; 1 is the edge", 1.0, "traced"))
+    )
     batch_size: int = declared(integer(1, "B, samples per step, at most the training set", paper.BATCH_SIZE, "static"))
     init_j0: float = declared(
         real(lambda value: True, "a finite number", "J0 of the initial hidden kernel", 0.0, "static")
@@ -136,7 +139,7 @@ FORMER = {name: field.default for name, field in TRAINING_FIELDS.items() if fiel
 # with other values of these a run may be resumed; the last three belong to single experiments
 INCIDENTAL = (
     *(name for name, field in TRAINING_FIELDS.items() if field.role == "incidental"),
-    *("memory_gib", "fig2_workdir", "trials"),
+    *("memory_gib", "fig2_workdir", "trials", "histories"),
 )
 
 

@@ -175,8 +175,6 @@ def validate(config: Mapping[str, Any], kind: type[Config]) -> Config:
         raise UserError(
             f"momentum = {config['momentum']}: must be 0 with optimizer = 'adam', which has betas of its own"
         )
-    if config.get("init_j") == 0 and str(config.get("constraint")).endswith("_at_start"):
-        raise UserError(f"init_j = 0: must be > 0 with constraint = '{config['constraint']}', whose radius it is")
     if config["num_seeds"] > _SEEDS:
         raise UserError(f"num_seeds = {config['num_seeds']}: must be at most {_SEEDS}, as many as there are seeds")
     if config["seed"] + config["num_seeds"] > _SEEDS:

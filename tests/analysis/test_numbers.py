@@ -81,3 +81,11 @@ def test_operations_of_an_epoch():
     """Forward and weight gradient of the hidden layer; forward, weight and input gradient of the output layer."""
     hidden, output = 60_000 * 784 * 784, 60_000 * 784 * 10
     assert cost.epoch_operations(60_000, 784, 10) == 2 * (2 * hidden + 3 * output)
+
+
+def test_behind_by_hand():
+    scores, best = np.array([0.8, 0.9]), np.array([0.9, 1.1])
+    assert analysis.behind(scores, best) == pytest.approx(0.15 / np.sqrt((0.005 + 0.02) / 2))
+    assert analysis.behind(best, best) == 0
+    assert analysis.behind(np.ones(3), np.ones(3)) == 0
+    assert analysis.behind(np.ones(3), np.full(3, 2.0)) == np.inf
