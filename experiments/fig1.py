@@ -16,11 +16,12 @@ import edgechaos as ec
 from edgechaos import files, plotting
 from edgechaos.analysis import agreement
 from edgechaos.dynamics.cuts import exponents_on_cuts, places_on_cuts
+from edgechaos.dynamics.diagram import PERTURBATIONS
 from edgechaos.errors import UserError
 from edgechaos.runs.config import ResumableConfig
 from edgechaos.runs.fields import declared, integer, one_of, real
 from edgechaos.runs.resumable import once
-from edgechaos.runs.simulate import simulate_seeds
+from edgechaos.runs.simulate import require_cells, simulate_seeds
 from edgechaos.theory.activations import ACTIVATIONS
 from edgechaos.theory.meanfield import LARGEST_J
 from experiments.shared import cli, sweep
@@ -33,7 +34,13 @@ class Config(ResumableConfig):
     activation: str = declared(one_of(tuple(ACTIVATIONS), "of the hidden layer"))
     num_neurons: int = declared(integer(2, "N"))
     num_iterations: int = declared(integer(20, "of each cell, rounded down to a multiple of 20"))
-    perturbation_std: float = declared(real(lambda value: value > 0, "> 0", "of x' - x, for each component"))
+    perturbation_std: float = declared(
+        real(
+            lambda value: PERTURBATIONS[0] <= value <= PERTURBATIONS[1],
+            "in [{:g}, {:g}]".format(*PERTURBATIONS),
+            "of x' - x, for each component",
+        )
+    )
     j0_over_j_from: float = declared(real(lambda value: True, "a finite number", "first column"))
     j0_over_j_to: float = declared(real(lambda value: True, "a finite number above j0_over_j_from", "last column"))
     num_columns: int = declared(integer(2, "cells along J0/J"))
@@ -58,6 +65,7 @@ def check(config: Config) -> None:
             f"inverse_j_to = {config.inverse_j_to}: must be at least num_rows / {LARGEST_J:g} = "
             f"{config.num_rows / LARGEST_J:g}, so that J <= {LARGEST_J:g} everywhere"
         )
+    require_cells(config.num_columns, config.num_rows)
 
 
 def theory(config: Config, directory: Path) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from edgechaos.data import Dataset
 from edgechaos.runs import cost
 from edgechaos.runs.config import TrainingConfig, growth_of
 from edgechaos.runs.fields import declared, integer, one_of
-from edgechaos.runs.simulate import diagram_background
+from edgechaos.runs.simulate import diagram_background, require_cells
 from edgechaos.theory import paper, scaling
 from experiments.shared import cli, sweep
 
@@ -117,6 +117,7 @@ FIGURE = sweep.Sweep(
     predict=predict,
     compare=lambda config, history: compare(history),
     draw=draw,
+    check=lambda config: require_cells(config.map_num_columns, config.map_num_rows),
     background=phase_map,
 )
 

@@ -50,7 +50,8 @@ def prepare(config: Config, directory: Path) -> dict[str, np.ndarray]:
     if (directory / "fig7.npz").exists():
         return files.read_npz(directory / "fig7.npz")
     dataset = sweep.load_for(config, config.batch_size)
-    found = runs.find_kernels(directory, config, dataset, config.fig2_workdir)
+    elsewhere = files.expanded(config.fig2_workdir, "fig2_workdir") if config.fig2_workdir else None
+    found = runs.find_kernels(directory, config, dataset, elsewhere)
     kernels, epochs = (np.stack([entry[name] for entry in found.values()]) for name in ("kernel", "epoch"))
     place = jax.vmap(jax.vmap(ec.order_parameters))(jnp.asarray(kernels))
     known = {"label": np.array(list(found)), "epoch": epochs}

@@ -154,8 +154,9 @@ def held(history: History, quantity: str) -> dict[str, float]:
     return numbers
 
 
-def rows(history: History) -> list[sweep.Row]:
+def rows(config: Config, history: History) -> list[sweep.Row]:
     """One row for each run: what it is, and what it ends with."""
+    del config
     place = history.final("j_squared")
     names = ("schedule", "target", "weight_decay")
     result: list[sweep.Row] = []

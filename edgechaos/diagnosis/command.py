@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from edgechaos.diagnosis.report import LAYOUTS, phase_report
+from edgechaos.errors import use_any_encoding
 from edgechaos.files import atomic_write
 from edgechaos.theory.activations import ACTIVATIONS
 
@@ -36,6 +37,7 @@ def write_report(params: Path, activation: str, layout: str, json_file: str | No
     if figure_file and Path(figure_file).suffix not in _PICTURES:
         raise ValueError(f"figure = '{figure_file}': must end in .png, .pdf or .svg")
     report = phase_report(params, activation, layout=layout)
+    use_any_encoding()
     print(report)
     if json_file:
         text = json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n"

@@ -25,7 +25,8 @@ _STEADY_LOOKS, _STEADY = 3, 0.03  # within which relative range a distance must 
 _APART = 0.5  # of |x|^2 + |x'|^2, which is the squared distance of unrelated states of mean 0
 _LINEAR = 1e-4  # of the same: a squared distance below it may still grow
 _ESCAPED = 1e9
-_PERTURBATIONS = 1e-12, 1.0  # beyond which 1e-5 of it underflows in float32, or exceeds the distance of any two states
+# of perturbation_std; beyond them 1e-5 of it underflows in float32, or exceeds the distance of any two states
+PERTURBATIONS = 1e-12, 1.0
 
 
 @struct.dataclass
@@ -279,7 +280,7 @@ def phase_diagram(
     errors.require_count("num_iterations", num_iterations, 20)
     errors.require_finite("j0_over_j", j0_over_j)
     errors.require("inverse_j", inverse_j, lambda entries: entries >= 1e-3, ">= 0.001")
-    smallest, largest = _PERTURBATIONS
+    smallest, largest = PERTURBATIONS
     errors.require(
         "perturbation_std",
         perturbation_std,

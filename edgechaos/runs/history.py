@@ -16,8 +16,9 @@ from jaxtyping import Bool, Float, Int
 
 from edgechaos import training
 from edgechaos.files import read_npz, write_npz
-from edgechaos.runs.config import AXES, FORMER, TRAINING_FIELDS
-from edgechaos.runs.members import Columns, Group, member_keys, parse_group
+from edgechaos.runs.config import AXES, FORMER, TRAINING_FIELDS, TrainingConfig
+from edgechaos.runs.machine import require_memory
+from edgechaos.runs.members import Columns, Group, count_members, member_keys, parse_group
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,20 @@ def with_present_names(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """The arrays of a file, whatever its age, by the names of today."""
     present = {former: name for name, former in _FORMER_NAMES.items()}
     return {present.get(name, name): values for name, values in arrays.items()}
+
+
+_COPIES, _BYTES_OF_A_MEMBER = 4, 4096  # of the metrics: whole, group, checkpoint, figure; and of what names a member
+
+
+def require_room(config: TrainingConfig) -> None:
+    """Refuses a run whose history alone would not fit into memory, before anything is made for it.
+
+    Raises:
+      UserError: names the numbers that are too large.
+    """
+    number, epochs = count_members(config), max(config.sweep.get("epochs", (config.epochs,)))
+    need = number * (_BYTES_OF_A_MEMBER + _COPIES * 4 * len(METRICS) * (epochs + 1))
+    require_memory(f"{number} histories of {epochs} epochs", need, "take fewer seeds, values or epochs")
 
 
 @dataclasses.dataclass

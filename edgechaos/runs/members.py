@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from edgechaos.errors import UserError
 from edgechaos.runs.config import AXES, STATIC, TrainingConfig
 from edgechaos.runs.fields import combinations
 
@@ -20,7 +21,15 @@ Columns = dict[str, Shaped[np.ndarray, "members"]]
 
 _VECTORIZED_UP_TO = 256  # neurons; wider layers fill a processor's cores by themselves (BUILD_NOTES.md)
 _MOST_VECTORIZED = 32  # members per device
+_MOST_MEMBERS = 10**6
 _COPIES = 4  # of the parameters: weights, velocity, gradient, and one more while they are updated
+
+
+def count_members(config: TrainingConfig) -> int:
+    """How many members a config has, told without making a list of them."""
+    lengths = [len(values) for values in config.sweep.values()]
+    combined = math.prod(lengths) if config.sweep_mode == "product" else min(lengths, default=1)
+    return combined * config.num_seeds
 
 
 def sweep_members(config: TrainingConfig) -> Columns:
@@ -28,7 +37,12 @@ def sweep_members(config: TrainingConfig) -> Columns:
 
     Args:
       config: validated; `sweep` maps fields to tuples, of which `sweep_mode` makes a "product" or a "zip".
+
+    Raises:
+      UserError: there are more than a million of them, as in a damaged record.
     """
+    if count_members(config) > _MOST_MEMBERS:
+        raise UserError(f"{count_members(config)} members: must be at most {_MOST_MEMBERS}")
     own = {name: getattr(config, name) for name in AXES}
     seeds = range(config.seed, config.seed + config.num_seeds)
     rows = [

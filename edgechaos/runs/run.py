@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from edgechaos.data.dataset import Dataset
 from edgechaos.errors import UserError
 from edgechaos.files import read_npz, write_npz
-from edgechaos.runs import cost, processes, workdir
+from edgechaos.runs import cost, machine, processes, workdir
 from edgechaos.runs.config import TrainingConfig
 from edgechaos.runs.group import Run, move, train_group, why_stopped
 from edgechaos.runs.history import (
@@ -115,7 +115,7 @@ def run_sweep(
 
 
 def find_kernels(
-    directory: Path, config: TrainingConfig, dataset: Dataset, elsewhere: str = ""
+    directory: Path, config: TrainingConfig, dataset: Dataset, elsewhere: Path | None = None
 ) -> dict[str, dict[str, np.ndarray]]:
     """The hidden kernels that `config` keeps, "epoch-E", and those nearest to J = 1, "edge", as `runs.read_kernels`.
 
@@ -123,18 +123,39 @@ def find_kernels(
       directory: an open work directory, in which they are trained if need be.
       config: validated.
       dataset: on the host.
-      elsewhere: another work directory, whose kernels are taken if it holds the same training and kept all of them.
+      elsewhere: another work directory, whose kernels are taken if it has finished the same training and kept them.
+
+    Raises:
+      UserError: a file is damaged, or a member diverged before its kernels were kept.
     """
     wanted = [f"epoch-{epoch}" for epoch in config.keep_kernels_at]
-    if elsewhere and (Path(elsewhere) / "config.json").is_file():
-        kernels = workdir.read_kernels_of(Path(elsewhere), config)
-        if kernels.keys() >= set(wanted):
+    if elsewhere is not None and (elsewhere / "config.json").exists():
+        kernels = workdir.read_kernels_of(elsewhere, config)
+        if all(_is_complete(kernels, name) for name in wanted):
             logger.info("kernels from '%s'", elsewhere)
-            return {name: kernels[name] for name in (*wanted, "edge") if name in kernels}
-        logger.info("'%s' holds another training, or not these kernels; training here", elsewhere)
+            return _complete(kernels, wanted)
+        logger.info("'%s' holds another training, an unfinished one, or not these kernels; training here", elsewhere)
     run_sweep(directory, config, dataset, lambda history: None)
     kernels = workdir.read_kernels(directory, workdir.sequence(directory, config))
-    return {name: kernels[name] for name in (*wanted, "edge") if name in kernels}
+    missing = [name for name in wanted if not _is_complete(kernels, name)]
+    if missing:
+        raise UserError(
+            f"keep_kernels_at: '{directory}' has no kernel {missing[0]} of each seed, because one of them diverged "
+            "before; take a smaller learning_rate or an earlier epoch"
+        )
+    return _complete(kernels, wanted)
+
+
+def _is_complete(kernels: dict[str, dict[str, np.ndarray]], name: str) -> bool:
+    """Whether each member has this kernel."""
+    return name in kernels and bool(np.isfinite(kernels[name]["kernel"]).all())
+
+
+def _complete(kernels: dict[str, dict[str, np.ndarray]], wanted: list[str]) -> dict[str, dict[str, np.ndarray]]:
+    """The kernels that were asked for, and those nearest to J = 1 if each member came near."""
+    if not _is_complete(kernels, "edge"):
+        logger.info("not every seed came near J = 1; the figure does without the kernel there")
+    return {name: kernels[name] for name in (*wanted, "edge") if _is_complete(kernels, name)}
 
 
 def _finish(
@@ -222,7 +243,7 @@ def _members_at_once(whole: Record, dataset: Dataset, devices: list[jax.Device])
       UserError: not even one member fits beside the data.
     """
     limits = devices[0].memory_stats() or {}
-    free = limits.get("bytes_limit", workdir.free_memory()) / 2  # the other half: evaluation, fragmentation
+    free = limits.get("bytes_limit", machine.free_memory()) / 2  # the other half: evaluation, fragmentation
     num_neurons = dataset.train_images.shape[1]
     need = member_bytes(num_neurons, dataset.num_classes) + sum(leaf.nbytes for leaf in jax.tree.leaves(dataset))
     if need > free:

@@ -1,6 +1,7 @@
 """The simulated phase diagram with progress, resume and all devices, for Fig. 1 and the background of Fig. 2."""
 
 import functools
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,23 @@ from edgechaos.errors import UserError
 from edgechaos.runs import checkpoints
 from edgechaos.runs.fields import digest
 from edgechaos.runs.interruption import Interrupted
+from edgechaos.runs.machine import require_memory
 from edgechaos.runs.resumable import Chore, advance_until, once, shown
 from edgechaos.theory.meanfield import edge_of_chaos
+
+logger = logging.getLogger("edgechaos.diagram")
+
+_BYTES_OF_A_CELL = 500  # of its state, its outcome and its place in a figure, some of them in several copies
+
+
+def require_cells(num_columns: int, num_rows: int) -> None:
+    """Refuses a diagram whose cells would not fit into memory.
+
+    Raises:
+      UserError: names columns and rows.
+    """
+    what = f"{num_columns} x {num_rows} cells of a phase diagram"
+    require_memory(what, _BYTES_OF_A_CELL * num_columns * num_rows, "take fewer columns or rows")
 
 
 def simulate_diagram(
@@ -46,9 +62,10 @@ def simulate_diagram(
     It saves its state in `directory` / "diagram-SEED" at most `checkpoint_seconds` apart, and goes on from there.
 
     Raises:
-      UserError: N is too large for the memory budget, or a checkpoint cannot be written.
+      UserError: N is too large for the memory budget, there are too many cells, or a checkpoint cannot be written.
       Interrupted: by Ctrl-C or SIGTERM, after the state was saved.
     """
+    require_cells(len(j0_over_j), len(inverse_j))
     try:
         at_once = slots_at_once(num_neurons, int(memory_gib * GIB))
     except ValueError as error:
@@ -67,6 +84,8 @@ def simulate_diagram(
 
     saved = checkpoints.restore(folder, {"queues": jax.eval_shape(start), "step": np.zeros((), int)}, identity)
     queues, step = (start(), 0) if saved is None else (jax.device_put(saved["queues"]), int(saved["step"]))
+    if saved is not None:
+        logger.info("resuming '%s' after step %d", folder, step)
     bar = tqdm.tqdm(total=j.size, desc=f"phase diagram, seed {seed}", unit="cell", mininterval=1.0, dynamic_ncols=True)
 
     def advance() -> None:

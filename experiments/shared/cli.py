@@ -16,10 +16,14 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from edgechaos import files, runs
-from edgechaos.errors import UserError
+from edgechaos.data import npz
+from edgechaos.errors import UserError, use_any_encoding
 from edgechaos.runs import fields, processes
 from edgechaos.runs.config import RunConfig, TrainingConfig, as_record
+from edgechaos.runs.history import require_room
 from edgechaos.runs.run import chosen_devices
+from edgechaos.runs.workdir import CONTENT
+from experiments.shared import refusals
 
 Config = TypeVar("Config", bound=RunConfig)
 
@@ -58,35 +62,43 @@ def run(
     def main(arguments: list[str]) -> None:
         if len(arguments) > 1:
             fail(f"unexpected argument '{arguments[1]}'; flags begin with --")
+        path, _, variant = _config_flag_text(name).partition(":")
         if workdir_flag.value == "":
             fail("workdir = '': must name a directory")
-        variant = _config_flag_text(name).partition(":")[2] or variants[0]
         with _errors_in_a_line():
-            config = fields.validate(config_flag.value.to_dict(), kind)
+            config = fields.validate(refusals.as_dict(config_flag.value, path), kind)
             _set_up(is_sweep)
-            workdir = workdir_flag.value or f"runs/{name}-{variant}"
+            workdir = workdir_flag.value or f"runs/{name}-{variant or variants[0]}"
             with _opened(name, workdir, config, arrays, grows or is_sweep) as directory:
                 experiment(config, directory)
 
+    use_any_encoding()
     app.run(main, flags_parser=functools.partial(_parse, name, known))
 
 
 def _parse(name: str, known: Mapping[str, fields.Field], arguments: list[str]) -> list[str]:
     """The flags of a command line; what they cannot take ends the program."""
     path = _config_flag_text(name).partition(":")[0]
-    if not Path(path).is_file():
+    try:
+        is_file = Path(path).is_file()
+    except (OSError, ValueError):  # too long, or with a zero byte
+        is_file = False
+    if not is_file:
         fail(f"config = '{path}': there is no such file; give the command in the root of the clone")
     try:
         return flags.FLAGS(arguments)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        fail(_explain(error, known))
+        fail(refusals.explain(error, known, path))
+    except Exception as error:  # a config file is a program of the user's
+        fail(refusals.blame_config(error, path))
 
 
 def _set_up(is_sweep: bool) -> None:
-    """Other processes, messages, compiled programs: what comes before the first computation."""
+    """Other processes, devices, messages, compiled programs: what comes before the first computation."""
     absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax logs what it then raises
     if is_sweep:
         _connect()
+    refusals.require_devices()
     _set_up_logging()
     use_compilation_cache()
 
@@ -105,10 +117,14 @@ def _errors_in_a_line() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _opened(name: str, workdir: str, config: RunConfig, arrays: Mapping[str, str], grows: bool) -> Iterator[Path]:
-    """The work directory with this process noted in it, once the devices that the config asks for are there."""
+    """The work directory with this process noted in it, once what the config asks for is there."""
+    record, dataset = as_record(config), getattr(config, "dataset", "")
     if isinstance(config, TrainingConfig):
         chosen_devices(config)
-    with processes.work_directory(workdir, as_record(config), grows) as directory:
+        require_room(config)
+    if dataset.endswith(".npz"):
+        record[CONTENT] = npz.content_sha256(Path(dataset))
+    with processes.work_directory(workdir, record, grows) as directory:
         if processes.is_first():
             runs.record_provenance(directory, f"experiments.{name}", sys.argv[1:], arrays)
         yield directory
@@ -164,32 +180,14 @@ def fail(error: object) -> NoReturn:
     sys.exit(2)
 
 
-def _explain(error: BaseException, known: Mapping[str, fields.Field]) -> str:
-    """Our own words for what the flags library could not parse: field, allowed range, nearest name."""
-    ours, cause = None, error.__cause__ or error.__context__
-    while cause is not None:  # it wraps an error of ours in others that quote its traceback
-        ours = cause if isinstance(cause, UserError) else ours
-        cause = cause.__cause__ or cause.__context__
-    if ours:
-        return str(ours)
-    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip()
-    for argument in sys.argv[1:]:
-        named, _, value = argument.lstrip("-").partition("=")
-        name = named.removeprefix("config.")
-        if named.startswith("config.") and name not in known:
-            return fields.unknown_field(name, known)
-        if named.startswith("config.") and named in text:
-            return f"{name} = {value!r}: must be {known[name].allowed}, a value of type {known[name].type.__name__}"
-    return text
-
-
 def _config_flag_text(name: str) -> str:
     """What was given as --config, which the flag itself does not keep."""
     text = f"configs/{name}.py"
     for index, argument in enumerate(sys.argv):
         flag, separator, value = argument.lstrip("-").partition("=")
         if flag == "config" and argument.startswith("-"):
-            text = value if separator else sys.argv[index + 1]
+            following = sys.argv[index + 1] if index + 1 < len(sys.argv) else ""
+            text = value if separator else following
     return text
 
 
@@ -207,5 +205,6 @@ def _set_up_logging() -> None:
 def use_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache folder, unless JAX was told of another one."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(files.user_cache() / "jax"))
+        with contextlib.suppress(UserError):  # without a home folder they are compiled each time
+            jax.config.update("jax_compilation_cache_dir", str(files.user_cache() / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

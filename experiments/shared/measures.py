@@ -117,13 +117,10 @@ def beside_the_authors(summary: Summary, history: History) -> Found:
     """Largest relative difference from the authors' recorded slopes of Fig. 3b."""
     del summary
     measured = analysis.measure(history)
-    runs = [
-        run
-        for run in history.varied("learning_rate", fig3.PANELS)
-        if history.column("learning_rate")[run] in paper.SLOPES
-    ]
+    eta = history.column("learning_rate")
+    runs = [run for run in history.varied("learning_rate", fig3.PANELS) if eta[run] in paper.SLOPES]
     slopes, errors = (history.by_seed(measured[key])[runs] for key in ("slope_a", "slope_a_standard_error"))
-    theirs = np.array([paper.SLOPES[eta] for eta in history.column("learning_rate")[runs]])
+    theirs = np.array([paper.SLOPES[value] for value in eta[runs]])
     difference = np.abs(slopes / theirs[:, None] - 1)
     worst = int(difference[:, 0].argmax())
     return Found(difference.max(0).tolist(), float(np.hypot(errors[worst, 0] / theirs[worst], SEED_SCATTER)))

@@ -63,9 +63,9 @@ def test_places_are_those_put_in(config):
             assert (numbers["default_behind_decays"] > 3) == (place != 1)
 
 
-def test_rows_have_what_each_run_ends_with():
+def test_rows_have_what_each_run_ends_with(config):
     history = made_up()
-    rows = optimum.rows(history)
+    rows = optimum.rows(config, history)
     assert [row["kind"] for row in rows].count(optimum.HELD) == 2 * len(configs.TARGETS)
     for row in rows:
         if row["kind"] == optimum.HELD:

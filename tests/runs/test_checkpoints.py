@@ -1,9 +1,11 @@
+import errno
 import sys
 import types
 
 import numpy as np
 import pytest
 
+from edgechaos.errors import UserError
 from edgechaos.runs import checkpoints
 
 
@@ -60,6 +62,38 @@ def test_damaged_one_is_kept_aside_and_the_one_before_is_taken(tmp_path, damage,
         assert value_of(restored) == 1
         assert "the checkpoint of epoch 2 is damaged" in caplog.text
         assert (tmp_path / "damaged-checkpoint-2").is_dir()
+
+
+def wrapped():
+    try:
+        raise OSError(errno.EMFILE, "Too many open files")
+    except OSError as error:
+        return RuntimeError("a library's own words"), error
+
+
+BAD_MOMENTS = [
+    (MemoryError(), None, "not enough memory"),
+    (OSError(errno.ESTALE, "Stale file handle"), None, "Stale file handle"),
+    (ValueError("NOT_FOUND: Error opening file: ... [OS error 24: EMFILE Too many open files]"), None, "Too many open"),
+    (*wrapped(), "Too many open files"),
+]
+
+
+@pytest.mark.parametrize(("error", "cause", "reason"), BAD_MOMENTS)
+def test_a_bad_moment_sets_no_checkpoint_aside(tmp_path, monkeypatch, error, cause, reason):
+    folder = tmp_path / "checkpoint"
+    save(folder, 1, 2)
+
+    def fail(*_):
+        raise error from cause
+
+    for name in ("_read", "_manager"):
+        monkeypatch.setattr(checkpoints, name, fail)
+        with pytest.raises(UserError, match=rf"cannot be read just now \({reason}.*\); mend that"):
+            checkpoints.restore(folder, tree(0), "mine")
+        monkeypatch.undo()
+    assert value_of(restore(folder)) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
 def test_all_damaged_means_from_scratch(tmp_path):
