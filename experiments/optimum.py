@@ -93,8 +93,9 @@ def ends(history: History, quantity: str) -> np.ndarray:
     return history.final_of(analysis.values_of(history, quantity))
 
 
-def compare(history: History) -> dict[str, np.ndarray]:
+def compare(config: TrainingConfig, history: History) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS`, one for all seeds together."""
+    del config
     numbers: dict[str, float] = {}
     for schedule in SCHEDULES:
         some = of_schedule(history, schedule)
@@ -181,11 +182,13 @@ def describe(row: sweep.Row) -> str:
 
 def title(config: TrainingConfig) -> str:
     """What was run, in one line."""
-    return f"{config.dataset}: {cli.setting(config)}, {config.epochs} epochs, {cli.seeds(config)}{cli.other(config)}"
+    numbers = f"$\\eta$ {config.learning_rate:g}, $\\alpha$ {config.momentum:g}, B {config.batch_size}"
+    return f"{config.dataset}: {numbers}, {config.epochs} epochs, {cli.seeds(config)}{cli.other(config)}"
 
 
-def draw(figure: Figure, history: History, elsewhere: list[sweep.Row]) -> None:
+def draw(figure: Figure, config: TrainingConfig, history: History, elsewhere: list[sweep.Row]) -> None:
     """Each quantity against J^2, a row of panels for each schedule; below, the optimum along runs of other settings."""
+    del config
     panels = figure.subplots(len(SCHEDULES) + bool(elsewhere), len(QUANTITIES), squeeze=False)
     for schedule, line in zip(SCHEDULES, panels, strict=False):
         some = of_schedule(history, schedule)
@@ -218,9 +221,9 @@ FIGURE = sweep.Sweep(
     title=title,
     numbers=NUMBERS,
     predict=lambda config, dataset: PREDICTED,
-    compare=lambda config, history: compare(history),
-    draw=lambda figure, config, history, elsewhere: draw(figure, history, elsewhere),
-    rows=lambda config, history: rows(history),
+    compare=compare,
+    draw=draw,
+    rows=rows,
     describe=describe,
     check=check,
     background=recorded,

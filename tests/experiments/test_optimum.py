@@ -50,7 +50,7 @@ def config():
 
 
 def test_places_are_those_put_in(config):
-    found = optimum.compare(made_up())
+    found = optimum.compare(config, made_up())
     assert found.keys() == optimum.NUMBERS.keys()
     for schedule in optimum.SCHEDULES:
         for quantity, place in PLACES.items():
@@ -87,7 +87,7 @@ def test_runs_of_other_experiments(config, tmp_path):
         for quantity in QUANTITIES:
             assert row[quantity]["j_squared"] == pytest.approx(PLACES[quantity], abs=0.08)
     figure = Figure()
-    optimum.draw(figure, history, elsewhere)
+    optimum.draw(figure, config, history, elsewhere)
     assert len(figure.axes) == 9
     (bars,) = (one for one in figure.axes[-1].collections if isinstance(one, LineCollection))
     assert len(bars.get_segments()) == len(elsewhere)
@@ -97,8 +97,8 @@ def test_figure_of_a_run_that_has_just_begun(config):
     history = made_up()
     arrays = {name: values * (np.nan if values.ndim == 2 else 1) if values.dtype.kind == "f" else values
               for name, values in history.arrays.items()}  # fmt: skip
-    optimum.draw(Figure(), History(arrays, 60_000), [])
-    assert all(np.isnan(values).all() for values in optimum.compare(History(arrays, 60_000)).values())
+    optimum.draw(Figure(), config, History(arrays, 60_000), [])
+    assert all(np.isnan(values).all() for values in optimum.compare(config, History(arrays, 60_000)).values())
 
 
 def test_what_cannot_be_compared_is_refused(config, tmp_path):
