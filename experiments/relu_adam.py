@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-import edgechaos as ec
 from edgechaos import analysis, plotting
 from edgechaos.analysis import History, decays
 from edgechaos.runs.config import TrainingConfig
@@ -52,20 +51,10 @@ def phase_map(config: Config, directory: Path) -> dict[str, Any]:
     return {"background": diagram_background(directory, j0_over_j, inverse_j, config.seed, *size, config.activation)}
 
 
-def with_place(history: History, activation: str) -> History:
-    """The history with chi of Eq. 3 and J0/J at each entry's (J0, J) beside it; NaN where there is none."""
-    j0, j = history["j0"], np.sqrt(history["j_squared"])
-    known = np.isfinite(j) & (j > 0)
-    chi = np.full(j.shape, np.nan, np.float32)
-    chi[known] = np.asarray(ec.chi(j0[known], j[known], activation))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return History({**history.arrays, "chi": chi, "j0_over_j": j0 / j}, history.num_samples)
-
-
 def compare(config: Config, history: History) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS`."""
     weight_decay, values = decays.ends(history)
-    placed = with_place(history, config.activation)
+    placed = decays.with_chi(history, config.activation)
     rising = np.argsort(history.column("weight_decay"))
     chi, ratio = (placed.final(name)[rising] for name in ("chi", "j0_over_j"))
     return {
@@ -87,7 +76,7 @@ def draw(figure: Figure, config: Config, history: History, background: dict[str,
     """Draws the three panels from arrays."""
     paths, accuracy, place = figure.subplots(1, 3)
     plotting.phase_map(paths, **background)
-    placed = with_place(history, config.activation)
+    placed = decays.with_chi(history, config.activation)
     weight_decay = history.column("weight_decay")
     rising = np.argsort(weight_decay)
     shown = dict.fromkeys([rising[0], rising[len(rising) // 2], rising[-1]])

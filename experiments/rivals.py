@@ -77,16 +77,10 @@ def main(config: Config, directory: Path) -> None:
     history = sweep.train(FIGURE, config, dataset, directory)
     ways = ways_of(config, history)
     for choice in choices(config, history, dataset, directory):
-        history = joined(history, train_chosen(config, choice.weight_decay, dataset, directory))
+        history = history.joined(train_chosen(config, choice.weight_decay, dataset, directory))
         named = f"{choice.name}, $\\lambda$ = {choice.weight_decay:g}"
         ways.append(Way(named, "chosen", choice.epochs + config.epochs))
     sweep.conclude(experiment(lambda config, history: ways), config, history, predicted, directory)
-
-
-def joined(history: History, later: History) -> History:
-    """The members of both."""
-    arrays = {name: np.concatenate([values, later[name]]) for name, values in history.arrays.items()}
-    return History(arrays, history.num_samples)
 
 
 def check(config: Config) -> None:

@@ -6,6 +6,8 @@ from jaxtyping import Bool, Float
 from edgechaos.analysis import fits
 from edgechaos.analysis.history import History
 from edgechaos.analysis.numbers import measure
+from edgechaos.theory.activations import Activation
+from edgechaos.theory.meanfield import chi
 from edgechaos.theory.weight_decay import steps_per_epoch, weight_decay_by_epoch
 
 ByRun = dict[str, Float[np.ndarray, "runs seeds"]]
@@ -89,3 +91,13 @@ def held_at_end(history: History, member: int) -> float:
     num_steps = steps_per_epoch(history.num_samples, size)
     by_epoch = weight_decay_by_epoch(history["clock"][member], eta, alpha, num_steps, history.elapsed[member])
     return float(by_epoch[-max(1, len(by_epoch) // 8) :].mean())
+
+
+def with_chi(history: History, activation: Activation) -> History:
+    """The history with chi of Eq. 3 and J0/J at each entry's (J0, J) beside it; NaN where there is none."""
+    j0, j = history["j0"], np.sqrt(history["j_squared"])
+    known = np.isfinite(j) & (j > 0)
+    values = np.full(j.shape, np.nan, np.float32)
+    values[known] = np.asarray(chi(j0[known], j[known], activation))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return History({**history.arrays, "chi": values, "j0_over_j": j0 / j}, history.num_samples)

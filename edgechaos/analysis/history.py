@@ -29,6 +29,11 @@ class History:
         """The history of some members alone."""
         return History({name: values[chosen] for name, values in self.arrays.items()}, self.num_samples)
 
+    def joined(self, later: "History") -> "History":
+        """The history of the members of both."""
+        arrays = {name: np.concatenate([values, later[name]]) for name, values in self.arrays.items()}
+        return History(arrays, self.num_samples)
+
     def split_by(self, *names: str) -> list[tuple[tuple[float, ...], "History"]]:
         """(values of the columns `names`, members that have them), in the order in which they first occur."""
         columns = np.stack([self[name] for name in names], axis=1)

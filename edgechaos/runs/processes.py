@@ -103,7 +103,8 @@ def work_directory(path: str | os.PathLike, config: Mapping[str, Any], grows: bo
             raise failure
         if not is_open:
             raise UserError(f"workdir = '{path}': process 0 could not open it and says why")
-        joined = np.atleast_1d(multihost_utils.process_allgather(np.array(_joins(stack, directory, config))))
+        is_in = is_first() or (_sees(directory, config) and _joins(stack, directory))
+        joined = np.atleast_1d(multihost_utils.process_allgather(np.array(is_in)))
         if not joined.all():
             missing = ", ".join(str(index) for index in np.flatnonzero(~joined))
             raise UserError(
@@ -134,12 +135,8 @@ def _refuse_late_processes(directory: Path) -> None:
             path.unlink()
 
 
-def _joins(stack: contextlib.ExitStack, directory: Path, config: Mapping[str, Any]) -> bool:
-    """Whether this process sees what process 0 wrote, and takes its own lock there for the time of `stack`."""
-    if is_first():
-        return True
-    if not _sees(directory, config):
-        return False
+def _joins(stack: contextlib.ExitStack, directory: Path) -> bool:
+    """Whether this process can take a lock of its own in the directory, for the time of `stack`."""
     try:
         stack.enter_context(exclusive_lock(_own_lock(directory), wait=False))
     except (UserError, OSError):
