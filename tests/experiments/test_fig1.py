@@ -101,7 +101,7 @@ def test_stopped_simulation_resumes_with_the_same_bits(tmp_path, how):
         (["--config.j0_over_j_to=-2.0"], "j0_over_j_to = -2.0: must be above j0_over_j_from = -1.0"),
         (["--config.num_neurons=100000"], "raise memory_gib = 4"),
         (["--config.num_iterations=5"], "num_iterations = 5: must be an integer >= 20"),
-        (["--config.perturbation_std=0.0"], "perturbation_std = 0.0: must be > 0"),
+        (["--config.perturbation_std=0.0"], "perturbation_std = 0.0: must be in [1e-12, 1]"),
         (["--config.num_neuron=5"], "'num_neuron' does not exist; did you mean 'num_neurons'?"),
         (["--config.activation=tan"], "activation = 'tan': must be one of tanh, relu, erf; did you mean 'tanh'?"),
         (["--config.inverse_j_to=0.01"], "inverse_j_to = 0.01: must be at least num_rows / 1000"),
