@@ -10,7 +10,8 @@ from edgechaos.diagnosis.depth import DepthLaw
 from edgechaos.diagnosis.guideline import Recommendation, recommend
 from edgechaos.diagnosis.jacobians import JacobianProfile, jacobian_profile
 from edgechaos.diagnosis.monitoring import monitor, monitored
-from edgechaos.diagnosis.report import PhaseReport, phase_report
+from edgechaos.diagnosis.report import phase_report
+from edgechaos.diagnosis.rows import PhaseReport
 from edgechaos.diagnosis.taps import Taps, tap
 from edgechaos.diagnosis.tracking import metrics
 from edgechaos.dynamics.diagram import phase_diagram

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from edgechaos import files, plotting
 from edgechaos.data.dataset import Dataset
@@ -120,8 +120,9 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
                 plotting.trajectory(axes, arrays[name][column, :, :, block], plotting.color_of(block), label)
             plotting.edge_line(axes, 1.0, "$\\chi = 1$")
             axes.set(title=f"{kind}: {text}", yscale="log")
-            axes.yaxis.set_major_formatter(ScalarFormatter())
-            axes.yaxis.set_minor_formatter(ScalarFormatter())
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.yaxis.set_minor_locator(NullLocator())
     for axes in panels[:, 0]:
         axes.set_ylabel("$\\chi$ of a block")
     panels[1, 0].legend(loc="lower left", ncols=2)  # the weights of tanh stay near 1, above

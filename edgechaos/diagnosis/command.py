@@ -3,11 +3,13 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
-from edgechaos.diagnosis.report import LAYOUTS, phase_report
+from edgechaos.diagnosis.report import phase_report
 from edgechaos.errors import use_any_encoding
 from edgechaos.files import atomic_write
 from edgechaos.theory.activations import ACTIVATIONS
+from edgechaos.training.names import LAYOUTS
 
 _PICTURES = (".png", ".pdf", ".svg")
 
@@ -17,18 +19,26 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser("edgechaos-report", description=__doc__, allow_abbrev=False)
     parser.add_argument("file", type=Path, help=".npz, .safetensors, its index, .msgpack or a folder of Orbax")
     parser.add_argument("--activation", default="tanh", choices=ACTIVATIONS, help="what follows the kernels")
-    parser.add_argument("--layout", default="in_out", choices=LAYOUTS, help="axes of a kernel; PyTorch has out_in")
+    parser.add_argument("--layout", default="by_name", choices=LAYOUTS, help="axes of kernels; PyTorch has out_in")
+    parser.add_argument("--learning-rate", type=float, help="for eta / |W|^2 of kernels before a normalisation")
     parser.add_argument("--json", help="file to write the report to")
     parser.add_argument("--figure", help="picture to draw: .png, .pdf or .svg")
     given = parser.parse_args(arguments)
     try:
-        write_report(given.file, given.activation, given.layout, given.json, given.figure)
+        options = {"layout": given.layout, "learning_rate": given.learning_rate}
+        write_report(given.file, given.json, given.figure, activation=given.activation, **options)
     except (ValueError, ModuleNotFoundError) as error:
         parser.exit(2, f"error: {error}\n")
 
 
-def write_report(params: Path, activation: str, layout: str, json_file: str | None, figure_file: str | None) -> None:
+def write_report(params: Path, json_file: str | None, figure_file: str | None, **options: Any) -> None:
     """Prints a row for every array of a file; also writes the report for machines, and draws it, where asked to.
+
+    Args:
+      params: the file.
+      json_file: to write.
+      figure_file: likewise.
+      options: of `phase_report`.
 
     Raises:
       ValueError: as in `phase_report`; a picture of another type.
@@ -36,7 +46,7 @@ def write_report(params: Path, activation: str, layout: str, json_file: str | No
     """
     if figure_file and Path(figure_file).suffix not in _PICTURES:
         raise ValueError(f"figure = '{figure_file}': must end in .png, .pdf or .svg")
-    report = phase_report(params, activation, layout=layout)
+    report = phase_report(params, **options)
     use_any_encoding()
     print(report)
     if json_file:

@@ -82,7 +82,8 @@ def lyapunov_exponent(
     The tangent is carried exactly (`jax.jvp`); a rescaled twin would need a small distance to choose, large against
     rounding and small against curvature, and would cost the same two evaluations of `step`. It may be differentiated
     by whatever `step` depends on (gradient flossing: Engelken, arXiv 2312.17306), over short trajectories: the gradient
-    of a chaotic one grows with its length.
+    of a chaotic one grows exponentially with its length. In a tanh network of 32 units at J = 3 it leads to exponents
+    near 0 through 10 iterations, averaged over 16 starts, and at J = 5 no longer.
 
     Args:
       step: x [N] -> x [N], differentiable; with inputs (x [N], u) -> x [N].

@@ -4,10 +4,8 @@ The convention is that of optax.contrib.MuonDimensionNumbers: the inputs are sum
 has weights of its own, and any further axis counts layers of a stack, each a kernel for itself.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array
+
+from edgechaos.training.names import NoKernel, by_name, by_torch_name, layouts, no_kernel, parse
 
 
 class KernelAxes(NamedTuple):
@@ -78,70 +78,14 @@ class Kernel(NamedTuple):
         return [self.path + "".join(f"[{i}]" for i in index) for index in np.ndindex(*sizes)]
 
 
-class NoKernel(NamedTuple):
-    """Why a leaf is not taken for a kernel.
-
-    Attributes:
-      reason: a clause.
-      is_unclear: whether it may be one, so that its axes have to be given.
-    """
-
-    reason: str
-    is_unclear: bool = False
-
-
-_QUERY = {"query", "key", "value", "q", "k", "v", "wq", "wk", "wv", "qkv", "kv"}
-_OUT = {"out", "o", "wo"}
-_NO_KERNEL = {"scale", "beta", "gamma", "offset", "mean", "var"}
-_EMBEDDING = {"wte", "wpe", "emb", "embs", "vocab"}
-_STACK = ("expert", "moe", "scan", "stack", "vmap", "ensemble", "members")
-_DENSE = ("dense", "linear", "mlp", "ffn", "proj", "gate", "router")
-_DENSE_WORDS = {"fc", "ff", "wi", "wo", "up", "down", "w1", "w2", "w3"}
-_LARGEST_WINDOW = 16  # of a convolution that is known by its shape alone
-_DEPTHWISE = "a depthwise convolution: each output has inputs of its own"
-
-Found = tuple[tuple[int, ...], tuple[int, ...]] | tuple[tuple[int, ...], tuple[int, ...], bool]
-
-
-class _Name(NamedTuple):
-    """What a path says, in small letters."""
-
-    last: str
-    modules: tuple[str, ...]
-
-    @property
-    def words(self) -> set[str]:
-        """Of the innermost module and the leaf itself."""
-        return {word for part in (*self.modules[-1:], self.last) for word in re.split(r"[^a-z0-9]+", part)}
-
-    @property
-    def is_stacked(self) -> bool:
-        """Whether a module is one for several layers: layers/mlp, but not layers_0/mlp or layers/0/mlp."""
-        parts = (*self.modules, self.last)
-        one_for_all = (part.endswith(("layers", "blocks")) and not after.isdigit() for part, after in pairwise(parts))
-        return self.has(*_STACK) or any(one_for_all)
-
-    def has(self, *texts: str) -> bool:
-        """Whether any part of the path contains any of the texts."""
-        return any(text in part for part in (*self.modules, self.last) for text in texts)
-
-
-def _parse(path: str) -> _Name:
-    """The parts of a path; what flax nnx appends to the name of a leaf says nothing."""
-    parts = re.split(r"[/.]", path.lower())
-    if len(parts) > 1 and parts[-1] in {"value", "raw_value"}:
-        parts.pop()
-    return _Name(parts[-1], tuple(parts[:-1]))
-
-
-def read_kernel(path: str, leaf: Any, axes: Axes | None = None, layout: str = "in_out") -> Kernel | NoKernel:
+def read_kernel(path: str, leaf: Any, axes: Axes | None = None, layout: str = "by_name") -> Kernel | NoKernel:
     """A leaf as a kernel with known axes, or why it is none.
 
     Args:
       path: parts joined by "/" or ".".
       leaf: with a shape and a dtype.
       axes: what the user says of it, before all defaults.
-      layout: "in_out" (flax, Keras) or "out_in" (PyTorch).
+      layout: as in `names.layouts`.
 
     Raises:
       ValueError: given axes that the leaf does not have.
@@ -152,7 +96,8 @@ def read_kernel(path: str, leaf: Any, axes: Axes | None = None, layout: str = "i
         return NoKernel("no kernel, as axes says")
     if given != "default":
         return _checked(path, shape, given)
-    found = _by_name(path, shape) if layout == "in_out" else _by_torch_name(path, shape)
+    is_in_out = layouts({path: shape}, layout)[path] == "in_out"
+    found = by_name(path, shape) if is_in_out else by_torch_name(path, shape)
     if isinstance(found, NoKernel):
         return found
     return Kernel(path, shape, *found)
@@ -169,7 +114,8 @@ def read_kernels(params: optax.Params, axes: Axes | None = None) -> tuple[dict[s
         unknown = [glob for glob in axes if not any(fnmatchcase(path, glob) for path, _ in leaves)]
         if unknown and leaves:
             raise ValueError(f"axes: '{unknown[0]}' matches none of {', '.join(path for path, _ in leaves)}")
-    found = {path: read_kernel(path, leaf, axes) for path, leaf in leaves if jnp.ndim(leaf) >= 2}
+    of = layouts({path: tuple(np.shape(leaf)) for path, leaf in leaves})
+    found = {path: read_kernel(path, leaf, axes, of[path]) for path, leaf in leaves if jnp.ndim(leaf) >= 2}
     kernels = {path: one for path, one in found.items() if isinstance(one, Kernel)}
     return kernels, {path: one for path, one in found.items() if isinstance(one, NoKernel)}
 
@@ -194,96 +140,9 @@ def _checked(path: str, shape: tuple[int, ...], given: Any) -> Kernel:
     return Kernel(path=path, shape=shape, reduction=reduction, output=output)
 
 
-def _unclear(path: str, why: str = "its axes cannot be told from its name and shape") -> NoKernel:
-    """A leaf of which the user has to say what it is."""
-    return NoKernel(
-        f"{why}; give axes={{'{path}': KernelAxes(reduction_axis, output_axis)}}, or None for no kernel", True
-    )
-
-
-def _no_kernel(name: _Name, shape: tuple[int, ...]) -> NoKernel | None:
-    """What is no kernel by its number of axes or its name."""
-    ndim = len(shape)
-    if ndim < 2:
-        return NoKernel("bias or scale" if ndim else "a single number")
-    is_norm = name.last != "kernel" and (name.has("norm") or name.words & {"ln", "bn", "gn"})
-    if "bias" in name.last or name.last in _NO_KERNEL or is_norm:
-        return NoKernel("bias or scale")
-    is_patch = name.has("patch") or (name.last == "kernel" and ndim >= 3)
-    if not is_patch and (name.has("embed") or name.words & _EMBEDDING):
-        return NoKernel("an embedding: its rows are looked up, not summed")
-    if name.has("depthwise"):
-        return NoKernel(_DEPTHWISE)
-    if ndim >= 3 and sum(size > 1 for size in shape) == 1:
-        return NoKernel("a single vector")
-    return None
-
-
-def _by_name(path: str, shape: tuple[int, ...]) -> Found | NoKernel:
-    """Axes by the names that flax gives, [..., n_in, n_out]."""
-    name, ndim = _parse(path), len(shape)
-    excluded = _no_kernel(name, shape)
-    if excluded:
-        return excluded
-    if ndim == 2:
-        return (-2,), (-1,)
-    if name.has("conv", "patch"):
-        return _convolution(path, shape, name)
-    is_dense = name.is_stacked or name.has(*_DENSE) or bool(name.words & _DENSE_WORDS)
-    if name.words & (_QUERY | _OUT) and (name.has("attention", "attn", "mha") or not is_dense):
-        return _attention(path, shape, name)
-    if is_dense:
-        return (-2,), (-1,)
-    is_window = ndim == 4 and shape[0] == shape[1] <= _LARGEST_WINDOW
-    return _convolution(path, shape, name) if is_window else _unclear(path)
-
-
-def _convolution(path: str, shape: tuple[int, ...], name: _Name) -> Found | NoKernel:
-    """[window..., n_in, n_out], after the axis of a stack where names or sizes say so."""
-    if shape[-2] == 1:
-        return _unclear(path, f"{_DEPTHWISE}, or the first layer of grey images")
-    ndim, sizes = len(shape), shape[:-2]
-    is_uneven = ndim == 5 and sizes[0] != sizes[1] == sizes[2]
-    is_stacked = is_uneven or (name.is_stacked and len(set(sizes)) > 1)
-    if ndim > 5 + is_stacked:
-        return _unclear(path)
-    return tuple(range(is_stacked - ndim, -1)), (-1,), True
-
-
-def _attention(path: str, shape: tuple[int, ...], name: _Name) -> Found | NoKernel:
-    """[d, heads, head_dim], or [heads, head_dim, d] of the output; in a scan its axis comes first or second."""
-    is_out = not name.words & _QUERY
-    if len(shape) == 3:
-        a, b, c = shape
-        if name.is_stacked and not (a * b == c if is_out else a == b * c):
-            return ((-2,), (-1,)) if b == c else _unclear(path)
-        return ((-3, -2), (-1,)) if is_out else ((-3,), (-2, -1))
-    if name.words & {"qkv", "kv"} or len(shape) != 4:
-        return _unclear(path)
-    a, b, c, d = shape
-    first, second = (b * c == d, a * c == d) if is_out else (b == c * d, a == c * d)
-    if first == second:
-        return _unclear(path)
-    outer = -3 if first else -4
-    return ((outer, -2), (-1,)) if is_out else ((outer,), (-2, -1))
-
-
-def _by_torch_name(path: str, shape: tuple[int, ...]) -> Found | NoKernel:
-    """Axes of PyTorch's layout, [n_out, n_in, window...]."""
-    name, ndim = _parse(path), len(shape)
-    excluded = _no_kernel(name, shape)
-    if excluded:
-        return excluded
-    if ndim == 3 and not name.has("conv"):
-        return ((-1,), (-2,)) if name.is_stacked else _unclear(path)
-    if ndim > 2 and shape[1] == 1:
-        return _unclear(path, f"{_DEPTHWISE}, or the first layer of grey images")
-    return tuple(range(1 - ndim, 0)), (-ndim,), ndim > 2
-
-
 def is_bias(path: str, leaf: Any) -> bool:
     """Whether a leaf is a bias, a scale or a single number, by its axes or its name."""
-    found = _no_kernel(_parse(path), np.shape(leaf))
+    found = no_kernel(parse(path), np.shape(leaf))
     return found is not None and found.reason in {"bias or scale", "a single number"}
 
 

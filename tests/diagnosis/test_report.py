@@ -65,7 +65,8 @@ def test_relu_has_an_edge_of_its_own():
 def test_a_rectangular_kernel_is_a_layer_of_a_deep_network():
     wide = np.random.default_rng(0).normal(size=(400, 100)) * 1.3 / 20
     found = row({"w": wide}, "w")
-    assert (found.kind, found.state, found.reason) == ("rectangular", "chaotic", "as a layer of a deep network")
+    assert (found.kind, found.state) == ("rectangular", "chaotic")
+    assert found.reason == "as a layer of a deep network, as at initialisation"
     # chi_1 of Poole et al. and Schoenholz et al.: sigma_w^2 int Dz phi'(sqrt(q) z)^2 at its fixed point without biases
     j = found.j_squared**0.5
     q = float(ec.fixed_point(0.0, j).q0)
@@ -171,7 +172,9 @@ ONE = {"w": kernel(1.0)}
     [
         (lambda: ec.phase_report({}), "params: there is no array in it"),
         (lambda: ec.phase_report(ONE, "tahn"), "activation = 'tahn': must be one of tanh"),
-        (lambda: ec.phase_report(ONE, layout="io"), "layout = 'io': must be one of in_out, out_in"),
+        (lambda: ec.phase_report(ONE, layout="io"), "layout = 'io': must be one of by_name, in_out, out_in"),
+        (lambda: ec.phase_report(ONE, normalised="v*"), r"normalised: 'v\*' matches no kernel; there are w"),
+        (lambda: ec.phase_report(ONE, learning_rate=0.0), "learning_rate = 0.0: must be > 0"),
         (
             lambda: ec.phase_report(ONE, inputs={"v": np.ones((2, N))}),
             "inputs: there is no 'v'; there are w",
