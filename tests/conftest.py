@@ -1,4 +1,15 @@
-"""Shapes and types of every public function are checked while the tests run."""
+"""Shapes and types of every public function are checked while the tests run; compiled programs are kept for a session."""
+
+import os
+import shutil
+import tempfile
+
+# before JAX is imported: workers of pytest-xdist and all subprocesses inherit it
+_SESSION = "EDGECHAOS_TEST_SESSION"
+if _SESSION not in os.environ:
+    os.environ[_SESSION] = tempfile.mkdtemp(prefix="edgechaos-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{os.environ[_SESSION]}/programs"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 from jaxtyping import install_import_hook
 
