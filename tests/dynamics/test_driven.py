@@ -147,13 +147,12 @@ def test_the_frame_is_left_alone_as_long_as_growth_allows():
 
     def spans(rates, count):
         frame = frames.start_frame(jax.random.normal(KEY, (len(rates), len(rates))))
-        factors, found = jnp.exp(jnp.array(rates)), []
-        for index in range(count):
-            frame, growth = frames.push_frame(
-                frame, lambda v: factors * v, jnp.dtype("float32"), jnp.array(index == count - 1)
-            )
-            found.append(int(growth.span))
-        return found
+        factors = jnp.exp(jnp.array(rates))
+
+        def push(frame, is_last):
+            return frames.push_frame(frame, lambda v: factors * v, jnp.dtype("float32"), is_last)
+
+        return [int(span) for span in jax.lax.scan(push, frame, jnp.arange(count) == count - 1)[1].span]
 
     assert spans([0.5, 0.0], 40)[-1] > 0  # the last iteration is always measured
     assert max(spans([0.5, 0.0], 40)) in (7, 8)
