@@ -2,6 +2,7 @@ import errno
 import multiprocessing
 import os
 import stat
+import threading
 import zipfile
 
 import numpy as np
@@ -17,6 +18,8 @@ def test_failed_write_leaves_the_old_content_and_no_litter(tmp_path):
 
     def fail(file):
         file.write(b"half")
+        file.flush()
+        assert path.read_bytes() == b"old"  # a reader at this moment, or a power cut
         raise OSError("disk full")
 
     with pytest.raises(UserError, match=rf"'{path}' could not be written \(disk full\)"):
@@ -66,6 +69,21 @@ def test_lock_names_its_holder_and_ends_with_it(tmp_path):
     process.join()
     with files.exclusive_lock(tmp_path / "lock", wait=False):
         pass
+
+
+def test_a_lock_is_waited_for(tmp_path):
+    inside = threading.Event()
+
+    def enter():
+        with files.exclusive_lock(tmp_path / "lock", wait=True):
+            inside.set()
+
+    waiting = threading.Thread(target=enter)
+    with files.exclusive_lock(tmp_path / "lock", wait=False):
+        waiting.start()
+        assert not inside.wait(0.3)
+    assert inside.wait(60)
+    waiting.join()
 
 
 def test_unusable_directory_is_named(tmp_path):

@@ -203,6 +203,7 @@ def server(source, monkeypatch, tmp_path_factory):
             monkeypatch.setitem(mnist_family.IdxImages.url_infos, f"{url}{name}.gz", info)
         monkeypatch.setitem(mnist_family.SOURCES, "fashion_mnist", mnist_family.IdxSource(url, files))
         monkeypatch.setattr(mnist_family, "_check_reachable", CHECK_REACHABLE)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
         yield folder
         served.shutdown()
 
@@ -224,7 +225,8 @@ def test_download_with_a_wrong_checksum_is_refused(server, source, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["fashion_mnist.lock"]
 
 
-def test_dead_address_fails_at_once():
+def test_dead_address_fails_at_once(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(urllib.error.URLError):
         CHECK_REACHABLE("http://127.0.0.1:9/", seconds=5)
 

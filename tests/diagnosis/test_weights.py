@@ -135,7 +135,7 @@ def test_names_are_shown_harmlessly(tmp_path):
 def test_names_are_printed_on_any_terminal(tmp_path, monkeypatch):
     content = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="ascii"))
-    write_report(write(tmp_path / "w.safetensors", {"größe": ONE}, ZEROS), "tanh", "in_out", None, None)
+    write_report(write(tmp_path / "w.safetensors", {"größe": ONE}, ZEROS), None, None)
     sys.stdout.flush()
     assert b"gr\\xf6\\xdfe" in content.getvalue()
 
