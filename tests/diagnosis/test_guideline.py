@@ -2,6 +2,7 @@ import dataclasses
 import functools
 import json
 import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_the_largest_stable_rate_is_one_that_was_tried(limit, expected):
 
 
 def test_no_stable_rate_is_said():
-    loss = types.SimpleNamespace(j_squared=np.ones(2), train_loss=np.full(2, np.log(10)))
+    loss: Any = types.SimpleNamespace(j_squared=np.ones(2), train_loss=np.full(2, np.log(10)))
     with pytest.raises(ValueError, match=r"learning_rate = 0.08: .* down to 0.005: .*; try 0.64"):
         guideline._largest_stable(lambda *arguments: loss, 0.08, 10)
 
