@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ from configs.fig3 import get_config as base
 def get_config(variant=None):
     config = base("digits")
     config.sweep = dict(learning_rate=(0.01, 0.02, 0.04, 0.08, 0.04), batch_size=(32, 32, 32, 32, 64))
-    config.update(momentum=0.5, num_seeds=2, epochs=300)
+    config.update(momentum=0.5, num_seeds=2, epochs=60)
     return config
 """
 ONE_BY_ONE = """
@@ -93,9 +92,11 @@ def log(workdir, index):
 
 
 def assert_same(history, expected):
-    """Batches of another size compile to other programs; float32's rounding then grows over 300 epochs."""
+    """Batches of another size compile to other programs; float32's rounding then grows over 60 epochs."""
     for name in METRICS:
-        np.testing.assert_allclose(history[name], expected[name], rtol=5e-3, atol=2e-3, err_msg=name)
+        # two of 360 test samples may change sides; J0 is of the order of 0.03
+        rtol, atol = (0, 6e-3) if "accuracy" in name else (2e-3, 1e-4)
+        np.testing.assert_allclose(history[name], expected[name], rtol, atol, err_msg=name)
     for name in ("learning_rate", "seed", "epochs_done", "diverged"):
         np.testing.assert_array_equal(history[name], expected[name])
 
@@ -123,10 +124,8 @@ def test_lost_process_ends_the_other_and_the_run_goes_on_alone(tmp_path, config,
     wait_for(lambda: started[0].poll() is not None or any(workdir.glob("pieces/*.npz")))
     assert [process.poll() for process in started] == [None, None], log(workdir, 0) + log(workdir, 1)
     started[victim].send_signal(signal.SIGKILL)
-    begin = time.monotonic()
     assert started[1 - victim].wait(60) not in (0, None)
     assert started[victim].wait(60) == -signal.SIGKILL
-    assert time.monotonic() - begin < 60
     if victim == 0:
         result = processes.run("fig3", workdir, config=config)
         assert result.returncode == 0, result.stderr
