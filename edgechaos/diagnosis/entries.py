@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from edgechaos.diagnosis.safetensors import release
+
 _PIECE = 2**20  # entries in float64 at once
 _WHOLE = 2**24  # entries, up to which a kernel is kept in float32 between two products
 _FEW = 4  # singular values
@@ -43,16 +45,22 @@ class Entries(NamedTuple):
 def moments(leaf: Shaped[np.ndarray, "..."]) -> Moments:
     """Mean, variance and excess kurtosis, piece by piece, so that a mapped array is never in memory as a whole."""
     flat = leaf.reshape(-1)
-    pieces = [flat[first : first + _PIECE] for first in range(0, flat.size, _PIECE)]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        mean = sum(float(piece.astype(np.float64).sum()) for piece in pieces) / flat.size
+        mean = sum(float(piece.sum()) for piece in _doubles(flat)) / flat.size
         sums = np.zeros(2)
-        for piece in pieces:
-            squares = (piece.astype(np.float64) - mean) ** 2
+        for piece in _doubles(flat):
+            squares = (piece - mean) ** 2
             sums += squares.sum(), squares @ squares
         variance, fourth = sums / flat.size
         kurtosis = fourth / variance / variance - 3
     return Moments(mean, float(variance), float(kurtosis) if np.isfinite(kurtosis) else np.nan)
+
+
+def _doubles(flat: Shaped[np.ndarray, "entries"]) -> Iterator[Float[np.ndarray, "some"]]:
+    """The entries in float64, piece by piece."""
+    for first in range(0, flat.size, _PIECE):
+        yield flat[first : first + _PIECE].astype(np.float64)
+        release(flat)
 
 
 def examine(matrix: Shaped[np.ndarray, "n_in n_out"], found: Moments, is_map: bool) -> Entries:
@@ -91,6 +99,7 @@ def _pieces(rows: Shaped[np.ndarray, "rows columns"], found: Moments) -> Iterato
     for first in range(0, len(rows), height):
         place = slice(first, min(first + height, len(rows)))
         yield place, _standard(rows[place], found)
+        release(rows)
 
 
 def _norm_shares(shape: tuple[int, int], pieces: Callable[[], Iterable[_Piece]]) -> tuple[float, ...]:

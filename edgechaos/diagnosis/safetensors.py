@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,15 @@ def _array(entry: dict[str, Any], data: np.ndarray) -> np.ndarray | Unread:
     if kind in _UNREAD_BITS:
         return Unread(shape, f"{kind}, a type that is not read")
     return np.frombuffer(data, np.dtype(_TYPES[kind]).newbyteorder("<")).reshape(shape)
+
+
+def release(array: np.ndarray) -> None:
+    """Lets go of the memory that looking at a mapped array took; it is read again from the file when it is needed."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray | memoryview):
+        owner = owner.obj if isinstance(owner, memoryview) else owner.base
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+        owner.madvise(mmap.MADV_DONTNEED)
 
 
 def read_index(path: Path) -> dict[str, Any]:

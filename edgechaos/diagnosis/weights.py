@@ -91,7 +91,7 @@ def _shown(path: Path, reader: Callable[[Path], dict[str, Any]]) -> dict[str, np
     # a hostile file may make the parsers of JSON, msgpack, zip and Orbax raise anything
     except Exception as error:
         raise UserError(
-            f"'{path}' cannot be read: it is damaged, or not what its name says ({_first(error)})"
+            f"'{path}' cannot be read: it is incomplete, or not what its name says ({_first(error)})"
         ) from error
     names = {printable(name): name for name in arrays}
     if len(names) < len(arrays):

@@ -245,7 +245,7 @@ def test_damaged_safetensors_is_told(tmp_path, damage):
     content = path.read_bytes()
     assert damage(content) != content
     path.write_bytes(damage(content))
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(UserError, match="is incomplete, or not what its name says"):
         read_weights(path)
 
 

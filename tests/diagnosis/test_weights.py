@@ -106,10 +106,10 @@ def test_data_need_not_be_aligned(tmp_path):
 def test_hostile_headers_are_refused_in_a_sentence(tmp_path, header, reason):
     path = write(tmp_path / "w.safetensors", header, bytes(24))
     with pytest.raises(
-        UserError, match=f"'.*w.safetensors' cannot be read: it is damaged, or not .*{reason}"
+        UserError, match=f"'.*w.safetensors' cannot be read: it is incomplete, or not .*{reason}"
     ) as caught:
         read_weights(path)
-    assert "remove" not in str(caught.value)
+    assert not any(word in str(caught.value) for word in ("damaged", "remove"))
     assert str(caught.value).isprintable()
 
 
@@ -227,13 +227,13 @@ def test_damaged_npz_is_told_whatever_is_damaged(tmp_path):
         try:
             read = read_weights(path)
         except UserError as error:
-            messages.append(str(error))
+            messages.append(str(error).replace(str(path), ""))
         else:
             for found in read.values():  # a bit of a date, an attribute, or of a name, which has no CRC
                 assert isinstance(found, Unread) or found.tobytes() in (array.tobytes(), array[0].tobytes())
                 assert isinstance(found, Unread) or found.shape in (array.shape, array[0].shape)
     assert len(messages) > 0.5 * len(places)
-    assert not [message for message in messages if "remove" in message]
+    assert not [message for message in messages if "remove" in message or "damaged" in message]
     path.write_bytes(b"\x93NUMPY")
     with pytest.raises(UserError, match="cannot be read"):
         read_weights(path)
@@ -275,10 +275,18 @@ def test_files_without_permission_are_not_called_damaged(tmp_path):
 
 
 def test_peak_of_a_whole_process(tmp_path):
-    """A file of 256 MiB in 64 arrays, its mapped pages counted: at most 1.3 times its size above an empty file's."""
-    size = 4 * 2**20
-    header = {f"{i:02}": entry("F32", [1024, 1024], i * size, (i + 1) * size) for i in range(64)}
-    data = np.random.default_rng(0).normal(size=2**20).astype(np.float32).tobytes() * 64
+    """At most 1.3 GiB for a file of 1 GiB, interpreter and mapped pages counted; and what one of many kernels takes.
+
+    The first is a hole of zeros in three arrays, which takes no room on the disk; the second has 16 kernels of 4 MiB.
+    """
+    third, size = 2**30 // 3 // 4096 * 4096, 4 * 2**20
+    hole = write(
+        tmp_path / "hole.safetensors",
+        {f"{i}": entry("F32", [third // 4096, 1024], i * third, (i + 1) * third) for i in range(3)},
+    )
+    os.truncate(hole, hole.stat().st_size + 3 * third)
+    header = {f"{i:02}": entry("F32", [1024, 1024], i * size, (i + 1) * size) for i in range(16)}
+    data = np.random.default_rng(0).normal(size=2**20).astype(np.float32).tobytes() * 16
     large = write(tmp_path / "large.safetensors", header, data)
     small = write(tmp_path / "small.safetensors", {"a": entry("F32", [1024, 1024], 0, size)}, data[:size])
     code = (
@@ -291,6 +299,7 @@ def test_peak_of_a_whole_process(tmp_path):
                 [sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True, check=True
             ).stdout
         )
-        for path in (small, large)
+        for path in (small, large, hole)
     ]
-    assert peaks[1] - peaks[0] < 1.3 * 64 * size
+    assert peaks[1] - peaks[0] < 4 * size
+    assert peaks[2] < 1.3 * 2**30
