@@ -114,6 +114,16 @@ def test_slots_do_not_change_a_cell():
     assert (np.asarray(j)[whole] > 1.2).any()
 
 
+def test_a_slot_forgets_the_cell_before():
+    """Equal cells one after the other, apart from the start: each must be steady over looks of its own."""
+    disorder = module.draw_disorder(KEY, 300, 1.0)
+    # a hundred iterations a look, so that the first is as the later ones, and three looks are the least
+    outcome = module.settle(disorder, jnp.zeros(3), jnp.full(3, 3.0), 2000, "tanh", 1)
+    assert int(outcome.iterations[0]) == 300
+    np.testing.assert_array_equal(outcome.iterations, outcome.iterations[0])
+    np.testing.assert_array_equal(outcome.distance, outcome.distance[0])
+
+
 def test_cells_leave_when_they_have_settled():
     disorder = module.draw_disorder(KEY, 400)
     j = jnp.array([0.3, 0.9, 2.0, 1.3])
