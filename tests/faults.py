@@ -337,6 +337,8 @@ _AT_RANDOM: dict[Callable[[Bench], str], float] = {
 
 def try_all(subject: Subject, kills: int, seed: int = 0) -> tuple[dict[str, Counter], Counter]:
     """How often each fault had which outcome, and in which phase of its life a run was hit."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job has it, and so would the runs
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder:
         bench = undisturbed(subject, Path(folder), seed)
         trials = [fault for fault in FAULTS for _ in range(math.ceil(kills * _AT_RANDOM.get(fault, 0.0)) or 1)]

@@ -34,8 +34,8 @@ class Saved:
         return not self.newest and not self.pieces
 
     def phase(self) -> str:
-        """Where in a run's life this is."""
-        return WITHIN if self.torn else AFTER if not self.is_nothing() else BEFORE
+        """Where in a run's life this is; while the first checkpoint is written there is none yet."""
+        return BEFORE if self.is_nothing() else WITHIN if self.torn else AFTER
 
 
 def saved_in(workdir: Path) -> Saved:

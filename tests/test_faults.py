@@ -31,8 +31,10 @@ def write_step(workdir, folder, *steps):
 
 
 def test_what_had_been_saved_is_seen(tmp_path):
+    write_step(tmp_path, "checkpoint-0-3", "5.orbax-checkpoint-tmp")
     assert hits.saved_in(tmp_path).phase() == hits.BEFORE
-    write_step(tmp_path, "checkpoint-0-3", 5, 12)
+    (tmp_path / "checkpoint-0-3" / "5.orbax-checkpoint-tmp").rename(tmp_path / "checkpoint-0-3" / "5")
+    write_step(tmp_path, "checkpoint-0-3", 12)
     write_step(tmp_path, "chosen/0.1/checkpoint-0-1", 3)
     saved = hits.saved_in(tmp_path)
     assert sorted(saved.newest.values()) == [3, 12]
