@@ -55,7 +55,14 @@ class Subject:
     keeps: bool = True
 
 
-_OFTEN = "--config.checkpoint_seconds=0.2"
+_OFTEN, _SEED = "--config.checkpoint_seconds=0.2", "--config.num_seeds=1"
+
+
+def _swept(**values: tuple) -> tuple[str, ...]:
+    """The members of a sweep, as arguments."""
+    return tuple(f"--config.sweep.{name}={value}" for name, value in values.items())
+
+
 SUBJECTS = (
     Subject("fig1", ("--config.num_columns=31", _OFTEN)),
     Subject("fig2", ("--config.map_num_neurons=100", "--config.epochs=400", _OFTEN)),
@@ -68,8 +75,21 @@ SUBJECTS = (
     Subject("guideline", ("--config.num_seeds=1",), keeps=False),
     Subject("rivals", ("--config.epochs=40", _OFTEN)),
     Subject("relu_adam", ("--config.epochs=40", "--config.map_num_neurons=50", _OFTEN)),
-    Subject("theories", ("--config.num_seeds=1", _OFTEN)),
-    Subject("optimum", ("--config.num_seeds=1", "--config.epochs=15", _OFTEN)),
+    Subject(
+        "theories", (*_swept(learning_rate=(0.04, 0.08), epochs=(90, 90), weight_decay=(0.0, 1e-3)), _SEED, _OFTEN)
+    ),
+    Subject(
+        "optimum",
+        (
+            *_swept(
+                schedule=("constant", "cosine"),
+                constraint=("none", "hold_two_sided"),
+                target=(1.0, 2.0),
+                weight_decay=(0.0, 0.0),
+            ),
+            *("--config.epochs=90", _SEED, _OFTEN),
+        ),
+    ),
     Subject("profile", ("--config.epochs=3", "--config.depth=2"), keeps=False),
     Subject("deep", ("--config.epochs=6", "--config.width=32", "--config.num_trials=2"), keeps=False),
 )

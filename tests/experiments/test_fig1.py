@@ -54,7 +54,9 @@ def test_summary_compares_simulation_with_theory(finished):
     summary = json.loads((finished[0] / "summary.json").read_text())
     assert summary["predicted"].keys() == summary["measured"].keys() == summary["meaning"].keys()
     assert summary["predicted"] == json.loads((finished[0] / "prediction.json").read_text())
-    assert 0.7 < summary["measured"]["agreement_away_from_edge"] <= 1
+    # at N = 40: 0.96 +- 0.025 over six draws, of which this is the mean of two
+    assert 0.9 < summary["measured"]["agreement_away_from_edge"] <= 1
+    assert summary["measured"]["agreement_away_from_edge"] > summary["measured"]["agreement"]
     assert summary["predicted"]["boundary_j_at_0"] == pytest.approx(1)
     assert len(summary["members"]["agreement"]) == 2
 

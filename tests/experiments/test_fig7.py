@@ -48,6 +48,10 @@ def test_summary_compares_trained_and_shuffled_with_theory(finished):
         assert measured[f"{name}_at_epoch-1"] == pytest.approx(predicted[f"{name}_at_epoch-1"], abs=0.15)
     assert measured["jacobian_norm_at_epoch-1"] == pytest.approx(predicted["jacobian_norm_at_epoch-1"], rel=0.02)
     assert measured["distance_at_epoch-1"] < 1e-8
+    # at rest the slope of tanh is 1, so that the exponent is that of the kernel itself
+    kernels = [read_npz(finished[0] / "kernels" / f"epoch-1-{seed}.npz")["kernel"] for seed in range(2)]
+    exact = [np.log(np.abs(np.linalg.eigvals(kernel)).max()) for kernel in kernels]
+    np.testing.assert_allclose(summary["members"]["exponent_at_epoch-1"], exact, atol=0.02)
 
 
 def test_kernels_of_a_fig2_run_are_taken(finished, tmp_path):
