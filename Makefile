@@ -1,9 +1,15 @@
 # make fig1 ... fig7 [VARIANT=quick|digits|scaled|paper], make test, make bench: each sets up what it needs.
 PYTHON ?= python3
 VARIANT ?= quick
-VENV := .venv
+# locked: requirements.lock; lowest: the oldest versions that pyproject.toml allows; newest: what pip finds
+VERSIONS ?= locked
+VENV := .venv$(if $(filter-out locked,$(VERSIONS)),-$(VERSIONS))
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+
+ifeq ($(filter locked lowest newest,$(VERSIONS)),)
+$(error VERSIONS=$(VERSIONS): must be locked, lowest or newest)
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup variant data fig1 fig2 fig3 fig4 fig5 fig6 fig7 test lint docs bench clean
@@ -11,11 +17,24 @@ STAMP := $(VENV)/.installed
 help:
 	@echo "make fig2 [VARIANT=quick|digits|scaled|paper]  Fig. 2 of the paper on real Fashion-MNIST (quick: about 3 minutes)"
 	@echo "make fig1, fig3, fig4, fig5, fig6, fig7        the same for the other figures"
-	@echo "make test                                      linter, formatter check, type checker and the test suite"
+	@echo "make test [VERSIONS=lowest|newest]             linter, formatter check, type checker and the test suite"
 	@echo "make docs                                      builds the site in build/site"
 	@echo "make data                                      prepares Fashion-MNIST"
 	@echo "make bench [DEVICE=gpu]                        times everything beside its peers (installs them in .venv-bench)"
 	@echo "make clean                                     removes the virtual environments and caches, not runs/"
+
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+define install_locked
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation -e .
+endef
+define install_lowest
+	$(PIP) uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --resolution=lowest-direct -e '.[dev]'
+endef
+define install_newest
+	$(PIP) --upgrade -e '.[dev]'
+endef
 
 setup: $(STAMP)
 
@@ -24,8 +43,7 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is `$(PYTHON) --version`; edgechaos needs 3.11 or newer: make PYTHON=python3.12"; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: $(PYTHON) has no venv module; on Debian: apt-get install python3-venv"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(install_$(VERSIONS))
 	@touch $@
 
 # where neither cache nor download serves, Debian's package does, if apt-get may be used
@@ -72,7 +90,8 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: setup lint
+# the linters are those of the lock
+test: setup $(if $(filter locked,$(VERSIONS)),lint)
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 docs: setup
@@ -108,5 +127,5 @@ bench: .venv-bench/.installed-$(DEVICE) data
 	.venv-bench/bin/python -m benchmarks.report
 
 clean:
-	rm -rf $(VENV) .venv-bench build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest .venv-newest .venv-bench build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

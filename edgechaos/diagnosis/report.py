@@ -186,12 +186,13 @@ def _judged(rows: list[Row], activation: Activation, is_more_than_layers: bool) 
 
 
 def _judge(row: Row, theory: list[float], is_more_than_layers: bool) -> Row:
-    """The state that J^2 tells, with the resolution that the entries allow; an edge beyond all J is infinite."""
+    """The state that J^2 tells, or chi where the edge is not known, with the resolution that the entries allow."""
     chi_value, edge_j = theory
-    if not np.isfinite(chi_value) or np.isnan(edge_j):
-        return dataclasses.replace(row, reason="Eq. 3 has no solution for this J0 / J", caveats=())
-    gap = row.j_squared - edge_j**2
-    state = "edge" if abs(gap) <= _STANDARD_ERRORS * row.j_squared_error else "chaotic" if gap > 0 else "ordered"
+    if not np.isfinite(chi_value):
+        return dataclasses.replace(row, reason="the state of Eqs. 1 and 2 is not known for this J0 and J", caveats=())
+    band = _STANDARD_ERRORS * row.j_squared_error
+    gap, band = (chi_value - 1, band / row.j_squared) if np.isnan(edge_j) else (row.j_squared - edge_j**2, band)
+    state = "edge" if abs(gap) <= band else "chaotic" if gap > 0 else "ordered"
     is_layer = row.kind != "square"
     notes = ["as a layer of a deep network"] * is_layer + [AS_AT_INITIALISATION] * (is_layer or is_more_than_layers)
     return dataclasses.replace(row, chi=chi_value, edge_j_squared=edge_j**2, state=state, reason=", ".join(notes))

@@ -29,8 +29,10 @@ class Row:
       j_squared: n_in var(W).
       j_squared_error: J^2 sqrt(2 / (n_in n_out)).
       chi: left-hand side of Eq. 3; for a layer that is not square chi_1 of a deep network with sigma_w^2 = J^2.
-      edge_j_squared: J^2 at which chi = 1 for the same J0 / J; infinite where the edge lies beyond J = 1000.
-      state: "ordered", "edge" (J^2 is there within two standard errors) or "chaotic"; "" if not judged.
+      edge_j_squared: J^2 at which chi = 1 for the same J0 / J; infinite where the edge lies beyond J = 1000, NaN where
+        it is not known.
+      state: "ordered", "edge" (J^2 is there within two standard errors) or "chaotic", by chi where the edge is not
+        known; "" if not judged.
       saturated: share of units with less than a tenth of the largest slope, where inputs were given, else NaN.
       reason: why it was not judged, or what the judgement leaves out.
       kurtosis: excess kurtosis of the entries, 0 if they are normal.

@@ -253,6 +253,15 @@ def test_bad_input_is_named(call, message):
         call()
 
 
+@pytest.mark.parametrize("activation", ["tanh", "erf"])
+@pytest.mark.parametrize("j0", [8.0, -30.0])
+def test_deep_order_is_order_where_the_edge_is_not_known(activation, j0):
+    """At J0 = 8 J and beyond chi is below the smallest number on the way to the edge."""
+    row = ec.phase_report({"w": ec.init_kernel(KEY, 400, j0=j0, j=0.9)}, activation).rows[0]
+    assert (row.state, row.reason) == ("ordered", "")
+    assert row.chi < 1e-6
+
+
 def test_an_edge_beyond_every_j_is_order():
     row = ec.phase_report({"w": ec.init_kernel(KEY, 400, j0=4.8, j=1.2)}).rows[0]
     assert (row.state, row.edge_j_squared) == ("ordered", np.inf)
