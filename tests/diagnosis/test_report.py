@@ -222,7 +222,9 @@ def test_files_are_read_as_what_was_written(tmp_path):
     assert read.keys() == arrays.keys()
     for name, array in arrays.items():
         np.testing.assert_array_equal(read[name], array)
-    assert row(tmp_path / "w.npz", "a") == row(str(tmp_path / "w.safetensors"), "a") == row({"a": arrays["a"]}, "a")
+    rows = [ec.phase_report(params).to_dict()["rows"] for params in (tmp_path / "w.npz", {"a": arrays["a"]})]
+    both = ec.phase_report(str(tmp_path / "w.safetensors")).to_dict()["rows"]
+    assert rows[0] == rows[1] == both[:1]
 
 
 @pytest.mark.parametrize(
