@@ -4,6 +4,11 @@ Traced values have no value yet and are not checked.
 """
 
 import contextlib
+import errno
+import io
+import os
+import re
+import sys
 from collections.abc import Callable, Iterator
 
 import jax
@@ -25,6 +30,53 @@ def extra(name: str) -> Iterator[None]:
         package = error.name.partition(".")[0]
         message = f"there is no {package} here, which this part of edgechaos needs: pip install 'edgechaos[{name}]'"
         raise ModuleNotFoundError(message, name=error.name, path=error.path) from error
+
+
+def printable(text: str) -> str:
+    r"""A text from a file with what cannot be printed escaped: control characters, lone surrogates, marks of direction.
+
+    >>> print(printable("a" + chr(27) + "[2J" + chr(0xD800)))
+    a\x1b[2J\ud800
+    """
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def use_any_encoding() -> None:
+    """Has the standard streams escape what their encoding lacks, so that a name costs no result at the very end."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+# what passes, or what its administrator can mend, as against the content of a file
+_PASSING = {
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.EIO, errno.ESTALE),
+    *(errno.EACCES, errno.EPERM, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.ENOLCK),
+}
+
+
+def blamed_on_machine(error: BaseException) -> str:
+    """Why reading a file failed, if a bad moment of the machine is to blame; '' if it may be the file's content.
+
+    Memory, open files, permissions, or a network folder that is away; also where a library has wrapped the system's
+    error in another, or quotes its number as TensorStore does.
+
+    >>> blamed_on_machine(OSError(errno.EMFILE, "Too many open files", "a.npz")), blamed_on_machine(ValueError("bits"))
+    ('Too many open files', '')
+    """
+    seen: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in seen:
+        seen.append(one)
+        if isinstance(one, MemoryError):
+            return "not enough memory"
+        numbers = {int(number) for number in re.findall(r"\[(?:OS error|Errno) (\d+)", str(one))}
+        numbers |= {one.errno} if isinstance(one, OSError) and one.errno else set()
+        numbers &= _PASSING
+        if numbers:
+            return os.strerror(min(numbers))
+        one = one.__cause__ or one.__context__
+    return ""
 
 
 def require(name: str, value: object, allows: Callable[[np.ndarray], np.ndarray], allowed: str) -> None:

@@ -7,21 +7,19 @@ paths through the diagram. Finished runs are kept, so that the same command goes
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import numpy as np
-import tqdm
 from matplotlib.figure import Figure
 
 import edgechaos as ec
-from edgechaos import analysis, data, files, plotting
-from edgechaos.data.dataset import Dataset
+from edgechaos import analysis, files, plotting
+from edgechaos.data import KEPT, Dataset, validation_split
 from edgechaos.runs.config import TRAINING_FIELDS, RunConfig
 from edgechaos.runs.fields import declared, integer
 from edgechaos.training import deep
-from experiments.shared import cli, trials
-from experiments.shared.sweep import check_batch_size
+from experiments.shared import cli, sweep, trials
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,47 +62,47 @@ NUMBERS = {
 }
 
 
-def main(config: Config, directory: Path) -> None:
-    """Data, runs and search for each activation, table, figure."""
+class Outcome(NamedTuple):
+    """All runs, and the decay of AdamW that the search found for each activation."""
+
+    arrays: dict[str, np.ndarray]
+    decays: dict[str, float]
+
+
+def load(config: Config, directory: Path) -> Dataset:
+    """The data set, of which trials are trained with a part; Optuna must be there."""
     trials.require()
-    dataset = data.load(config.dataset, config.data_dir or None)
-    check_batch_size(config.batch_size, int(trials.KEPT * len(dataset.train_labels)))
-    on_device = jax.device_put(dataset)
+    return sweep.load_for(config, config.batch_size, KEPT)
+
+
+def train(config: Config, dataset: Dataset, directory: Path) -> Outcome:
+    """The searches, then all runs [activation, way, seed, ...], each kept in runs/ when it is finished."""
     decays = {activation: searched(config, dataset, activation, directory) for activation in deep.EDGES}
-    arrays = run_all(config, on_device, decays, directory)
+    on_device = jax.device_put(dataset)
+    seeds = range(config.seed, config.seed + config.num_seeds)
+    every = [(activation, way, seed) for activation in deep.EDGES for way in WAYS for seed in seeds]
+
+    def one(key: tuple[str, str, int]) -> deep.Trajectory:
+        activation, way, seed = key
+        spec = spec_of(config, dataset.num_classes, activation, held=way == HELD)
+        decay = {FREE: 0.0, USUAL: _USUAL_DECAY, HELD: 0.0, SEARCHED: decays[activation]}[way]
+        return deep.train(jax.random.key(seed), decay, on_device, spec)
+
+    keys = {f"{activation}-{WAYS.index(way)}-{seed}": (activation, way, seed) for activation, way, seed in every}
+    arrays = sweep.train_each(directory, keys, one, (len(deep.EDGES), len(WAYS), len(seeds)))
     files.write_npz(directory / "deep.npz", arrays)
-    paths = [directory / f"deep{suffix}" for suffix in (".png", ".pdf")]
-    with plotting.figure(11, 7, title(config), *paths) as figure:
-        draw(figure, arrays)
-    rows = table(config, arrays, decays)
-    for row in rows:
-        print("{activation:5} {way:16} accuracy {accuracy:.4f} +- {accuracy_deviation:.4f}".format(**row), end="  ")
-        layers = " ".join(f"{value:.2f}" for value in row["j_squared"])
-        print("loss {loss:.3f}  {cost:.0f} epochs  J^2 {layers}".format(**row, layers=layers))
-    measured = compare(config, arrays, decays)
-    predicted = dict.fromkeys(NUMBERS, np.nan) | {
-        f"{activation}_{name}": 1.0 for activation in deep.EDGES for name in ("behind_search", "held_j_squared")
-    }
-    cli.write_summary(directory / "deep.png", title(config), predicted, measured, NUMBERS, rows=rows)
+    return Outcome(arrays, decays)
 
 
 def spec_of(config: Config, num_classes: int, activation: str, held: bool) -> deep.Spec:
     """The static part of a run."""
-    return deep.Spec(
-        num_classes=num_classes,
-        depth=config.depth,
-        width=config.width,
-        activation=activation,
-        learning_rate=config.learning_rate,
-        batch_size=config.batch_size,
-        num_epochs=config.epochs,
-        held=held,
-    )
+    shared = {name: getattr(config, name) for name in ("depth", "width", "learning_rate", "batch_size")}
+    return deep.Spec(num_classes=num_classes, activation=activation, num_epochs=config.epochs, held=held, **shared)
 
 
 def searched(config: Config, dataset: Dataset, activation: str, directory: Path) -> float:
     """The decay of AdamW that Optuna finds."""
-    split = jax.device_put(trials.validation_split(dataset, config.seed))
+    split = jax.device_put(validation_split(dataset, config.seed))
     spec = spec_of(config, dataset.num_classes, activation, held=False)
     key = jax.random.key(config.seed)
 
@@ -117,43 +115,30 @@ def searched(config: Config, dataset: Dataset, activation: str, directory: Path)
     return best
 
 
-def run_all(config: Config, dataset: Dataset, decays: dict[str, float], directory: Path) -> dict[str, np.ndarray]:
-    """All runs [activation, way, seed, ...], each kept in runs/ when it is finished."""
-    seeds = range(config.seed, config.seed + config.num_seeds)
-    runs = [(activation, way, seed) for activation in deep.EDGES for way in WAYS for seed in seeds]
-    found = []
-    for activation, way, seed in tqdm.tqdm(runs, desc="runs", unit="run", dynamic_ncols=True):
-        spec = spec_of(config, dataset.num_classes, activation, held=way == HELD)
-        decay = {FREE: 0.0, USUAL: _USUAL_DECAY, HELD: 0.0, SEARCHED: decays[activation]}[way]
-        path = directory / "runs" / f"{activation}-{WAYS.index(way)}-{seed}.npz"
-        path.parent.mkdir(exist_ok=True)
-        if not path.exists():
-            course = deep.train(jax.random.key(seed), decay, dataset, spec)
-            files.write_npz(path, {name: np.asarray(values) for name, values in course._asdict().items()})
-        found.append(files.read_npz(path))
-    shape = len(deep.EDGES), len(WAYS), len(seeds)
-    return {name: np.stack([one[name] for one in found]).reshape(*shape, *found[0][name].shape) for name in ARRAYS}
-
-
 def cost_of(config: Config, way: str) -> float:
     """Epochs of computing behind one result."""
-    trials_too = config.num_trials * trials.KEPT if way == SEARCHED else 0
+    trials_too = config.num_trials * KEPT if way == SEARCHED else 0
     return config.epochs * (1 + trials_too)
 
 
-def table(config: Config, arrays: dict[str, np.ndarray], decays: dict[str, float]) -> list[dict[str, Any]]:
+def held_layers(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """J^2 at the end [activation, way, seed, layer]."""
+    return analysis.last_mean(np.moveaxis(arrays["j_squared"], -1, -2))
+
+
+def table(config: Config, outcome: Outcome) -> list[sweep.Row]:
     """One row for each activation and way."""
-    accuracy, loss = analysis.last_mean(arrays["test_accuracy"]), analysis.last_mean(arrays["test_loss"])
-    j_squared = analysis.last_mean(np.moveaxis(arrays["j_squared"], -1, -2)).mean(2)
+    ends = {name: analysis.last_mean(outcome.arrays[f"test_{name}"]) for name in ("accuracy", "loss")}
+    j_squared = held_layers(outcome.arrays).mean(2)
     return [
         {
             "activation": activation,
             "way": way,
-            "accuracy": float(accuracy[one, other].mean()),
-            "accuracy_deviation": float(analysis.deviation(accuracy[one, other])),
-            "loss": float(loss[one, other].mean()),
+            "accuracy": float(ends["accuracy"][one, other].mean()),
+            "accuracy_deviation": float(analysis.deviation(ends["accuracy"][one, other])),
+            "loss": float(ends["loss"][one, other].mean()),
             "cost": cost_of(config, way),
-            "weight_decay": {USUAL: _USUAL_DECAY, SEARCHED: decays[activation]}.get(way),
+            "weight_decay": {USUAL: _USUAL_DECAY, SEARCHED: outcome.decays[activation]}.get(way),
             "j_squared": j_squared[one, other].tolist(),
         }
         for one, activation in enumerate(deep.EDGES)
@@ -161,22 +146,35 @@ def table(config: Config, arrays: dict[str, np.ndarray], decays: dict[str, float
     ]
 
 
-def compare(config: Config, arrays: dict[str, np.ndarray], decays: dict[str, float]) -> dict[str, np.ndarray]:
+def describe(row: sweep.Row) -> str:
+    """A row in a line."""
+    layers = " ".join(f"{value:.2f}" for value in row["j_squared"])
+    text = "{activation:5} {way:16} accuracy {accuracy:.4f} +- {accuracy_deviation:.4f}  loss {loss:.3f}"
+    return f"{text}  {{cost:.0f}} epochs  J^2 {{layers}}".format(**row, layers=layers)
+
+
+def predict() -> dict[str, float]:
+    """The hold is at the edge, and at most one standard error behind the search."""
+    return {f"{activation}_{name}": 1.0 for activation in deep.EDGES for name in ("behind_search", "held_j_squared")}
+
+
+def compare(config: Config, outcome: Outcome) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS`, over the seeds where there are several."""
-    accuracy = analysis.last_mean(arrays["test_accuracy"])
-    held_layers = analysis.last_mean(np.moveaxis(arrays["j_squared"], -1, -2))[:, WAYS.index(HELD)].mean(-1)
+    accuracy = analysis.last_mean(outcome.arrays["test_accuracy"])
+    layers = held_layers(outcome.arrays)[:, WAYS.index(HELD)].mean(-1)
     numbers: dict[str, np.ndarray] = {}
     for one, (activation, edge) in enumerate(deep.EDGES.items()):
         free, held, other = (accuracy[one, WAYS.index(way)] for way in (FREE, HELD, SEARCHED))
-        numbers |= {
-            f"{activation}_held_accuracy": held,
-            f"{activation}_searched_accuracy": other,
-            f"{activation}_free_accuracy": free,
-            f"{activation}_behind_search": np.array([analysis.behind(held, other)]),
-            f"{activation}_share_of_cost": np.array([cost_of(config, HELD) / cost_of(config, SEARCHED)]),
-            f"{activation}_searched_decay": np.array([decays[activation]]),
-            f"{activation}_held_j_squared": held_layers[one] / edge,
+        of_activation = {
+            "held_accuracy": held,
+            "searched_accuracy": other,
+            "free_accuracy": free,
+            "behind_search": np.array([analysis.behind(held, other)]),
+            "share_of_cost": np.array([cost_of(config, HELD) / cost_of(config, SEARCHED)]),
+            "searched_decay": np.array([outcome.decays[activation]]),
+            "held_j_squared": layers[one] / edge,
         }
+        numbers |= {f"{activation}_{name}": values for name, values in of_activation.items()}
     return numbers
 
 
@@ -201,7 +199,9 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
             plotting.trajectory(growth, free[..., layer], color, f"layer {layer + 1}")
             growth.plot(held[..., layer].mean(0), "--", color=color, linewidth=1)
             j0 = arrays["j0"][row, WAYS.index(FREE), 0, :, layer]
-            plotting.diagram_path(paths, j0, free[0, :, layer], color, f"_layer {layer + 1}")  # as beside it
+            plotting.diagram_path(
+                paths, j0, free[0, :, layer], color, f"_layer {layer + 1}"
+            )  # hidden from the legend; colors are those of the panel beside it
         plotting.edge_line(growth, edge, "$\\chi_1 = 1$")
         growth.set(title="$J^2$ without decay (dashed: held)", ylabel="$J^2$")
         growth.legend()
@@ -217,5 +217,21 @@ def _ratios(arrays: dict[str, np.ndarray], row: int) -> tuple[float, float]:
     return float(np.nanmin(ratio, initial=-1) - 0.1), float(np.nanmax(ratio, initial=1) + 0.1)
 
 
+FIGURE = sweep.Measurement(
+    name="deep",
+    size=(11, 7),
+    title=title,
+    numbers=NUMBERS,
+    arrays=ARRAYS,
+    prepare=load,
+    predict=lambda config, dataset: predict(),
+    measure=train,
+    compare=compare,
+    draw=lambda figure, config, outcome: draw(figure, outcome.arrays),
+    rows=table,
+    rows_name="rows",
+    describe=describe,
+)
+
 if __name__ == "__main__":
-    cli.run("deep", main, Config, ARRAYS)
+    sweep.main(FIGURE, Config)

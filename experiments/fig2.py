@@ -16,9 +16,9 @@ from edgechaos import analysis, plotting
 from edgechaos.analysis import History
 from edgechaos.data import Dataset
 from edgechaos.runs import cost
-from edgechaos.runs.config import TrainingConfig
+from edgechaos.runs.config import TrainingConfig, growth_of
 from edgechaos.runs.fields import declared, integer, one_of
-from edgechaos.runs.simulate import diagram_background
+from edgechaos.runs.simulate import diagram_background, require_cells
 from edgechaos.theory import paper, scaling
 from experiments.shared import cli, sweep
 
@@ -39,10 +39,10 @@ class Config(TrainingConfig):
 def predict(config: Config, dataset: Dataset) -> dict[str, float]:
     """The numbers to expect, the time from this machine's rate among them."""
     seconds = cost.predicted_seconds(dataset, config.epochs, config.batch_size, cost.matrix_product_rate())
-    return analysis.predict(sweep.growth_of(config, len(dataset.train_labels)), scale_of(config), seconds)
+    return analysis.predict(growth_of(config, len(dataset.train_labels)), scale_of(config), seconds)
 
 
-def compare(config: Config, history: History) -> dict[str, np.ndarray]:
+def compare(history: History) -> dict[str, np.ndarray]:
     """The same numbers as measured."""
     measured = analysis.measure(history)
     if np.isnan(measured["slope_a"]).any():
@@ -59,10 +59,7 @@ def title(config: Config) -> str:
     """What was run, in one line; a run moved along the scaling law says so."""
     ratio = scale_of(config) / paper.SCALE_FACTOR
     moved = "" if np.isclose(ratio, 1) else f", {ratio:g} x the paper's scale factor"
-    numbers = (
-        f"$\\eta$ {config.learning_rate:g}, $\\alpha$ {config.momentum:g}, B {config.batch_size}, "
-        f"$\\lambda$ {config.weight_decay:g}, {config.epochs} epochs, {cli.seeds(config)}"
-    )
+    numbers = f"{cli.setting(config)}, $\\lambda$ {config.weight_decay:g}, {config.epochs} epochs, {cli.seeds(config)}"
     return f"{config.dataset}, {config.activation}: {numbers}{cli.other(config)}{moved}"
 
 
@@ -77,7 +74,7 @@ def phase_map(config: Config, directory: Path) -> dict[str, Any]:
 def draw(figure: Figure, config: Config, history: History, background: dict[str, np.ndarray]) -> None:
     """Draws the four panels from arrays."""
     measured = analysis.measure(history)
-    numbers, expected = analysis.mean(measured), sweep.growth_of(config, history.num_samples)
+    numbers, expected = analysis.mean(measured), growth_of(config, history.num_samples)
     marks = {
         "$J^2 = 1$, measured": (numbers["epoch_at_edge"], plotting.EDGE, "-"),
         "$J^2 = 1$, predicted": (expected.epochs_to(1.0), plotting.PREDICTION, ":"),
@@ -118,9 +115,10 @@ FIGURE = sweep.Sweep(
     title=title,
     numbers=analysis.NUMBERS,
     predict=predict,
-    compare=compare,
+    compare=lambda config, history: compare(history),
     draw=draw,
-    prepare=phase_map,
+    check=lambda config: require_cells(config.map_num_columns, config.map_num_rows),
+    background=phase_map,
 )
 
 if __name__ == "__main__":

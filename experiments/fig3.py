@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from edgechaos import analysis, plotting
 from edgechaos.analysis import History
 from edgechaos.data import Dataset
-from edgechaos.runs.config import TrainingConfig
+from edgechaos.runs.config import TrainingConfig, growth_of
 from edgechaos.runs.fields import combinations
 from experiments.shared import cli, sweep
 
@@ -36,7 +36,7 @@ PANELS = {
 def predict(config: TrainingConfig, dataset: Dataset) -> dict[str, float]:
     """What the paper says: Eq. 5 with one D."""
     first = combinations(config.sweep, config.sweep_mode)[0]
-    growth = sweep.growth_of(config, len(dataset.train_labels), **first)
+    growth = growth_of(config, len(dataset.train_labels), **first)
     return {
         "constant_d": config.constant_d or np.nan,
         "share_that_follows": 1.0,
@@ -45,38 +45,15 @@ def predict(config: TrainingConfig, dataset: Dataset) -> dict[str, float]:
     }
 
 
-def compare(config: TrainingConfig, history: History) -> dict[str, np.ndarray]:
+def compare(history: History) -> dict[str, np.ndarray]:
     """The same numbers for each seed."""
-    del config
     slopes = analysis.measure(history)["slope_a"]
-    verdicts = analysis.verdicts(history, slopes)
-    numbers = {
-        "constant_d": [verdict.constant_d for verdict in verdicts],
-        "constant_d_standard_error": [verdict.standard_error for verdict in verdicts],
-        "share_that_follows": [verdict.follows.mean() for verdict in verdicts],
-        "largest_deviation": [np.nanmax(np.abs(verdict.deviation)) for verdict in verdicts],
-        "slope_a": history.by_seed(slopes)[0],
-    }
-    return {name: np.array(values, float) for name, values in numbers.items()}
+    return {**analysis.law_numbers(history, slopes), "slope_a": history.by_seed(slopes)[0].astype(float)}
 
 
-def run_by_run(history: History) -> list[dict[str, Any]]:
-    """One row per run: hyperparameters, slope and deviation as means over the seeds, verdict."""
-    slope = analysis.measure(history)["slope_a"]
-    verdicts = analysis.verdicts(history, slope)
-    deviation = np.mean([verdict.deviation for verdict in verdicts], axis=0)
-    follows = np.all([verdict.follows for verdict in verdicts], axis=0)
-    columns = {name: history.column(name).tolist() for name in PANELS}
-    return [
-        {
-            **{name: columns[name][run] for name in PANELS},
-            "slope_a": float(slopes.mean()),
-            "slope_a_over_seeds": slopes.tolist(),
-            "deviation": float(deviation[run]),
-            "verdict": "follows" if follows[run] else "deviates",
-        }
-        for run, slopes in enumerate(history.by_seed(slope))
-    ]
+def rows(history: History) -> list[dict[str, Any]]:
+    """One row per run: hyperparameters, slope, deviation, verdict."""
+    return analysis.rows_by_run(history, analysis.measure(history)["slope_a"], tuple(PANELS))
 
 
 def describe(row: dict[str, Any]) -> str:
@@ -93,9 +70,8 @@ def title(config: TrainingConfig) -> str:
     return f"{config.dataset}, {config.activation}: {runs_of}, {cli.seeds(config)}{cli.other(config)}"
 
 
-def draw(figure: Figure, config: TrainingConfig, history: History) -> None:
+def draw(figure: Figure, history: History) -> None:
     """Draws the four panels and the residuals from arrays."""
-    del config
     measured = analysis.measure(history)
     grid = figure.add_gridspec(2, 4, height_ratios=(3, 1))
     first = history.members_of_run(0)
@@ -112,7 +88,7 @@ def draw(figure: Figure, config: TrainingConfig, history: History) -> None:
     constants = np.array([verdict.constant_d for verdict in analysis.verdicts(history, measured["slope_a"])])
     constant_d = constants[np.isfinite(constants)].mean()  # some seeds may not have begun
     for column, (name, (label, enters)) in enumerate(PANELS.items(), 1):
-        chosen = varied(history, name)
+        chosen = history.varied(name, PANELS)
         above = figure.add_subplot(grid[0, column])
         below = figure.add_subplot(grid[1, column], sharex=above)
         x = enters(history.column(name)[chosen])
@@ -135,22 +111,15 @@ def draw_growth(axes: Axes, j_squared: np.ndarray, times: np.ndarray, numbers: d
     axes.legend()
 
 
-def varied(history: History, name: str) -> np.ndarray:
-    """The runs that differ in `name` alone: those with the most frequent values of the two others."""
-    others = [history.column(other) for other in PANELS if other != name]
-    _, inverse, counts = np.unique(np.stack(others), axis=1, return_inverse=True, return_counts=True)
-    return np.flatnonzero(inverse == counts.argmax())
-
-
 FIGURE = sweep.Sweep(
     name="fig3",
     size=(10, 6),
     title=title,
     numbers=NUMBERS,
     predict=predict,
-    compare=compare,
-    draw=draw,
-    rows=run_by_run,
+    compare=lambda config, history: compare(history),
+    draw=lambda figure, config, history: draw(figure, history),
+    rows=lambda config, history: rows(history),
     describe=describe,
 )
 

@@ -12,7 +12,7 @@ import numpy as np
 from absl import flags
 from matplotlib.figure import Figure
 
-from edgechaos import analysis, data, files, plotting, training
+from edgechaos import analysis, files, plotting, training
 from edgechaos.data.dataset import Dataset
 from edgechaos.diagnosis import guideline
 from edgechaos.errors import UserError
@@ -49,34 +49,39 @@ NUMBERS = {
     "num_epochs": "spent",
     "verified_j_squared": "J^2 at the end of a run with weight_decay; predicted: 1",
 }
+SETTING = "eta {learning_rate:<7.4g} alpha {momentum:<4g} B {batch_size:<4g} {seconds_per_epoch:.3g} s per epoch"
+Outcome = tuple[list[guideline.Recommendation], np.ndarray]  # of each seed, and J^2 of its verification
 
 
 def main(config: Config, directory: Path) -> None:
-    """Data, probe of each seed, table, figure."""
-    dataset = data.load(config.dataset, config.data_dir or None)
-    sweep.check_batch_size(config.batch_size, len(dataset.train_labels))
-    seeds = range(config.seed, config.seed + config.num_seeds)
-    found = [recommend(config, dataset, seed) for seed in seeds]
-    arrays = {name: np.stack([getattr(one, name) for one in found]) for name in ARRAYS}
-    files.write_npz(directory / "guideline.npz", arrays)
-    measured = {name: np.array([getattr(one, name, np.nan) for one in found], float) for name in NUMBERS}
-    if _VERIFY.value:
-        measured["verified_j_squared"] = np.array(
-            [verify(config, dataset, seed, one) for seed, one in zip(seeds, found, strict=True)]
-        )
-    predicted = dict.fromkeys(NUMBERS, np.nan) | {"verified_j_squared": 1.0}
-    with plotting.figure(8, 3.5, title(config), directory / "guideline.png", directory / "guideline.pdf") as figure:
-        draw(figure, arrays, found)
-    for row in found[0].settings:
-        print("eta {learning_rate:<7.4g} alpha {momentum:<4g} B {batch_size:<4g}".format(**row), end=" ")
-        print("{seconds_per_epoch:.3g} s per epoch".format(**row))
+    """Probe, verdict, and what to use."""
+    (found, _), measured = sweep.run_measurement(FIGURE, config, directory)
     print(f"J^2 settles in about {found[0].relaxation_epochs} epochs of these")
-    settings = found[0].settings
-    cli.write_summary(directory / "guideline.png", title(config), predicted, measured, NUMBERS, settings=settings)
     decay = analysis.mean(measured)
     print(f"use weight decay lambda = {decay['weight_decay']:.2g} (+- {decay['weight_decay_error']:.1g})")
     if decay["is_upper_bound"] > 0:
         print("the decay was still falling at the end of the probe: take this for an upper bound, or use hold_at_edge")
+
+
+def probe(config: Config, dataset: Dataset, directory: Path) -> Outcome:
+    """The probe of each seed, and on demand a run with what it recommends."""
+    seeds = range(config.seed, config.seed + config.num_seeds)
+    found = [recommend(config, dataset, seed) for seed in seeds]
+    files.write_npz(directory / "guideline.npz", {name: stacked(found, name) for name in ARRAYS})
+    ends = [verify(config, dataset, seed, one) for seed, one in zip(seeds, found, strict=True)] if _VERIFY.value else []
+    return found, np.array(ends or [np.nan] * len(seeds))
+
+
+def stacked(found: list[guideline.Recommendation], name: str) -> np.ndarray:
+    """What all seeds found, [seed, ...]."""
+    return np.stack([np.asarray(getattr(one, name)) for one in found])
+
+
+def compare(outcome: Outcome) -> dict[str, np.ndarray]:
+    """The numbers of `NUMBERS` for each seed."""
+    found, ends = outcome
+    names = [name for name in NUMBERS if name != "verified_j_squared"]
+    return {**{name: stacked(found, name).astype(float) for name in names}, "verified_j_squared": ends}
 
 
 def recommend(config: Config, dataset: Dataset, seed: int) -> guideline.Recommendation:
@@ -104,25 +109,41 @@ def verify(config: Config, dataset: Dataset, seed: int, found: guideline.Recomme
 
 def title(config: Config) -> str:
     """What was run, in one line."""
-    numbers = f"$\\eta$ {config.learning_rate:g}, $\\alpha$ {config.momentum:g}, B {config.batch_size}"
-    return f"{Path(config.dataset).name}: probe at {numbers}, {cli.seeds(config)}"
+    return f"{Path(config.dataset).name}: probe at {cli.setting(config)}, {cli.seeds(config)}"
 
 
-def draw(figure: Figure, arrays: dict[str, np.ndarray], found: list[guideline.Recommendation]) -> None:
+def draw(figure: Figure, found: list[guideline.Recommendation]) -> None:
     """The growth in the ordered phase, and the relaxation of the decay that holds the edge."""
     growth, relaxation = figure.subplots(1, 2)
-    plotting.trajectory(growth, arrays["j_squared"], plotting.TRAIN, "measured")
+    plotting.trajectory(growth, stacked(found, "j_squared"), plotting.TRAIN, "measured")
     plotting.edge_line(growth)
     growth.set(title="(a) ordered phase", ylabel="$J^2$", ylim=(0, 1.1))
     growth.legend()
     fits = [guideline.fit_relaxation(one.clock, one.held) for one in found]
     lines = [(fit.weight_decay, fit.amplitude) if fit.amplitude < 0 else (np.nan, 0.0) for fit in fits]
-    plotting.relaxation(relaxation, arrays["clock"], arrays["held"], lines, [one.weight_decay for one in found])
+    clock, held = stacked(found, "clock"), stacked(found, "held")
+    plotting.relaxation(relaxation, clock, held, lines, [one.weight_decay for one in found])
     open_loop = float(np.mean([one.open_loop for one in found]))
     relaxation.axhline(open_loop, color=plotting.PREDICTION, linewidth=1, linestyle="--", label="Eq. 9")
     relaxation.set(title="(b) held at the edge", ylim=(0, None))
     relaxation.legend()
 
 
+FIGURE = sweep.Measurement(
+    name="guideline",
+    size=(8, 3.5),
+    title=title,
+    numbers=NUMBERS,
+    arrays=ARRAYS,
+    prepare=lambda config, directory: sweep.load_for(config, config.batch_size),
+    predict=lambda config, dataset: {"verified_j_squared": 1.0},
+    measure=probe,
+    compare=lambda config, outcome: compare(outcome),
+    draw=lambda figure, config, outcome: draw(figure, outcome[0]),
+    rows=lambda config, outcome: outcome[0][0].settings,
+    rows_name="settings",
+    describe=SETTING.format_map,
+)
+
 if __name__ == "__main__":
-    cli.run("guideline", main, Config, ARRAYS)
+    cli.run(FIGURE.name, main, Config, ARRAYS)

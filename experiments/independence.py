@@ -30,10 +30,9 @@ def predict(config: TrainingConfig, dataset: Dataset) -> dict[str, float]:
     return {"range": 0.0, "mean_decay": float(ec.weight_decay_at_edge(constant_d, len(dataset.train_labels)))}
 
 
-def compare(config: TrainingConfig, history: History) -> dict[str, np.ndarray]:
+def compare(history: History) -> dict[str, np.ndarray]:
     """The same numbers for each seed."""
-    del config
-    _, decays = by_setting(history)
+    decays = np.array([decay for _, decay in at_edge(history)])
     return {"range": (decays.max(0) - decays.min(0)) / decays.mean(0), "mean_decay": decays.mean(0)}
 
 
@@ -41,7 +40,7 @@ def rows(history: History) -> list[dict[str, Any]]:
     """One row for each setting: the decay that ends at the edge."""
     return [
         {**dict(zip(SETTING, setting, strict=True)), "decay": float(values.mean()), "decay_over_seeds": values.tolist()}
-        for setting, values in zip(*by_setting(history), strict=True)
+        for setting, values in at_edge(history)
     ]
 
 
@@ -50,18 +49,12 @@ def describe(row: dict[str, Any]) -> str:
     return "eta {learning_rate:<6g} alpha {momentum:<5g} B {batch_size:<4g} ends at 1: {decay:.3g}".format(**row)
 
 
-def by_setting(history: History) -> tuple[np.ndarray, np.ndarray]:
-    """The settings [setting, 3], and the decay that ends at J^2 = 1 [setting, seed] by interpolation."""
-    columns = np.stack([history[name] for name in SETTING], axis=1)
-    settings, first = np.unique(columns, axis=0, return_index=True)
-    settings = settings[np.argsort(first)]  # as the config has them
-    ends_of = [ends(history.some((columns == setting).all(1))) for setting in settings]
-    return settings, np.array([analysis.weight_decay_that_ends_at(1.0, *one) for one in ends_of])
-
-
-def ends(some: History) -> tuple[np.ndarray, np.ndarray]:
-    """Decay [run] and J^2 at the end [run, seed]."""
-    return some.column("weight_decay"), some.final("j_squared")
+def at_edge(history: History) -> list[tuple[tuple[float, ...], np.ndarray]]:
+    """Each setting with the decay that ends at J^2 = 1 [seed], by interpolation."""
+    return [
+        (setting, analysis.weight_decay_that_ends_at(1.0, some.column("weight_decay"), some.final("j_squared")))
+        for setting, some in history.split_by(*SETTING)
+    ]
 
 
 def title(config: TrainingConfig) -> str:
@@ -70,16 +63,14 @@ def title(config: TrainingConfig) -> str:
     return f"{config.dataset}, {config.activation}: {runs_of}, {cli.seeds(config)}{cli.other(config)}"
 
 
-def draw(figure: Figure, config: TrainingConfig, history: History) -> None:
+def draw(figure: Figure, history: History) -> None:
     """J^2 at the end against the decay, and the decay that ends at the edge by setting."""
-    del config
     curves, found = figure.subplots(1, 2)
-    settings, decays = by_setting(history)
-    columns = np.stack([history[name] for name in SETTING], axis=1)
-    labels = [f"$\\eta$ {eta:g}, $\\alpha$ {alpha:g}, B {size:g}" for eta, alpha, size in settings]
-    for index, setting in enumerate(settings):
-        decay, j_squared = ends(history.some((columns == setting).all(1)))
-        plotting.points(curves, decay, j_squared, index, labels[index])
+    decays = np.array([decay for _, decay in at_edge(history)])
+    labels = []
+    for index, ((eta, alpha, size), some) in enumerate(history.split_by(*SETTING)):
+        labels.append(f"$\\eta$ {eta:g}, $\\alpha$ {alpha:g}, B {size:g}")
+        plotting.points(curves, some.column("weight_decay"), some.final("j_squared"), index, labels[index])
         plotting.points(found, np.array([float(index)]), decays[index : index + 1], index, labels[index])
     plotting.edge_line(curves)
     limits = 0.8 * history["weight_decay"].min(), 1.25 * history["weight_decay"].max()
@@ -97,9 +88,9 @@ FIGURE = sweep.Sweep(
     title=title,
     numbers=NUMBERS,
     predict=predict,
-    compare=compare,
-    draw=draw,
-    rows=rows,
+    compare=lambda config, history: compare(history),
+    draw=lambda figure, config, history: draw(figure, history),
+    rows=lambda config, history: rows(history),
     describe=describe,
 )
 

@@ -10,17 +10,15 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import tqdm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from edgechaos import data, files, plotting
+from edgechaos import files, plotting
 from edgechaos.data.dataset import Dataset
 from edgechaos.errors import UserError
 from edgechaos.runs.config import TRAINING_FIELDS, RunConfig
 from edgechaos.runs.fields import declared, integer
-from experiments.shared import blocks, cli
-from experiments.shared.sweep import check_batch_size
+from experiments.shared import blocks, cli, sweep
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,35 +53,24 @@ NUMBERS = {f"{kind}, {name}": f"{kind}: {text}" for kind in blocks.KINDS for nam
 _PREDICTED = {"ReLU MLP, start": 1.0, "ReLU MLP, weights_start": 1.0, "tanh MLP, weights_start": 1.0}
 
 
-def main(config: Config, directory: Path) -> None:
-    """Data, runs, figure, table."""
+def check(config: Config) -> None:
+    """Raises a UserError for a width that the heads of the attention do not divide."""
     if config.width % 4:
         raise UserError(f"width = {config.width}: must be a multiple of 4, the heads of the attention")
-    dataset = data.load(config.dataset, config.data_dir or None)
-    check_batch_size(config.batch_size, len(dataset.train_labels))
-    arrays = run_all(config, jax.device_put(dataset), directory)
-    files.write_npz(directory / "profile.npz", arrays)
-    paths = [directory / f"profile{suffix}" for suffix in (".png", ".pdf")]
-    with plotting.figure(11, 8, title(config), *paths) as figure:
-        draw(figure, arrays)
-    predicted = dict.fromkeys(NUMBERS, np.nan) | _PREDICTED
-    cli.write_summary(directory / "profile.png", title(config), predicted, compare(arrays), NUMBERS)
 
 
-def run_all(config: Config, dataset: Dataset, directory: Path) -> dict[str, np.ndarray]:
+def train(config: Config, dataset: Dataset, directory: Path) -> dict[str, np.ndarray]:
     """All runs [network, seed, ...], each kept in runs/ when it is finished."""
+    on_device = jax.device_put(dataset)
     seeds = range(config.seed, config.seed + config.num_seeds)
-    runs = [(kind, seed) for kind in blocks.KINDS for seed in seeds]
-    found = []
-    for kind, seed in tqdm.tqdm(runs, desc="runs", unit="run", dynamic_ncols=True):
-        path = directory / "runs" / f"{blocks.KINDS.index(kind)}-{seed}.npz"
-        path.parent.mkdir(exist_ok=True)
-        if not path.exists():
-            trajectory = blocks.train(jax.random.key(seed), dataset, spec_of(config, dataset.num_classes, kind))
-            files.write_npz(path, {name: np.asarray(values) for name, values in trajectory._asdict().items()})
-        found.append(files.read_npz(path))
-    shape = len(blocks.KINDS), len(seeds)
-    return {name: np.stack([one[name] for one in found]).reshape(*shape, *found[0][name].shape) for name in ARRAYS}
+    keys = {f"{blocks.KINDS.index(kind)}-{seed}": (kind, seed) for kind in blocks.KINDS for seed in seeds}
+
+    def one(key: tuple[str, int]) -> blocks.Trajectory:
+        return blocks.train(jax.random.key(key[1]), on_device, spec_of(config, dataset.num_classes, key[0]))
+
+    arrays = sweep.train_each(directory, keys, one, (len(blocks.KINDS), len(seeds)))
+    files.write_npz(directory / "profile.npz", arrays)
+    return arrays
 
 
 def spec_of(config: Config, num_classes: int, kind: str) -> blocks.Spec:
@@ -141,5 +128,19 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
     panels[1, 0].legend(loc="lower left", ncols=2)  # the weights of tanh stay near 1, above
 
 
+FIGURE = sweep.Measurement(
+    name="profile",
+    size=(11, 8),
+    title=title,
+    numbers=NUMBERS,
+    arrays=ARRAYS,
+    check=check,
+    prepare=lambda config, directory: sweep.load_for(config, config.batch_size),
+    predict=lambda config, dataset: _PREDICTED,
+    measure=train,
+    compare=lambda config, arrays: compare(arrays),
+    draw=lambda figure, config, arrays: draw(figure, arrays),
+)
+
 if __name__ == "__main__":
-    cli.run("profile", main, Config, ARRAYS)
+    sweep.main(FIGURE, Config)

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-import edgechaos as ec
 from edgechaos import analysis, plotting
-from edgechaos.analysis import History
+from edgechaos.analysis import History, decays
 from edgechaos.runs.config import TrainingConfig
 from edgechaos.runs.fields import declared, integer
 from edgechaos.runs.simulate import diagram_background
-from experiments import fig6
 from experiments.shared import cli, sweep
+from experiments.shared.decays import ACCURACIES, describe, draw_accuracies, drawn, require_zero
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,25 +51,15 @@ def phase_map(config: Config, directory: Path) -> dict[str, Any]:
     return {"background": diagram_background(directory, j0_over_j, inverse_j, config.seed, *size, config.activation)}
 
 
-def with_place(history: History, activation: str) -> History:
-    """The history with chi of Eq. 3 and J0/J at each entry's (J0, J) beside it; NaN where there is none."""
-    j0, j = history["j0"], np.sqrt(history["j_squared"])
-    known = np.isfinite(j) & (j > 0)
-    chi = np.full(j.shape, np.nan, np.float32)
-    chi[known] = np.asarray(ec.chi(j0[known], j[known], activation))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return History({**history.arrays, "chi": chi, "j0_over_j": j0 / j}, history.num_samples)
-
-
 def compare(config: Config, history: History) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS`."""
-    weight_decay, values = fig6.ends(history)
-    placed = with_place(history, config.activation)
-    order = np.argsort(history.column("weight_decay"))
-    chi, ratio = (placed.final(name)[order] for name in ("chi", "j0_over_j"))
+    weight_decay, values = decays.ends(history)
+    placed = decays.with_chi(history, config.activation)
+    rising = np.argsort(history.column("weight_decay"))
+    chi, ratio = (placed.final(name)[rising] for name in ("chi", "j0_over_j"))
     return {
         "weight_decay_at_edge": analysis.weight_decay_that_ends_at(1.0, weight_decay, chi),
-        **fig6.best(weight_decay, values["accuracy"]),
+        **decays.best(weight_decay, values["accuracy"]),
         "j0_over_j_without_decay": ratio[0],
         "chi_without_decay": chi[0],
     }
@@ -87,15 +76,11 @@ def draw(figure: Figure, config: Config, history: History, background: dict[str,
     """Draws the three panels from arrays."""
     paths, accuracy, place = figure.subplots(1, 3)
     plotting.phase_map(paths, **background)
-    placed = with_place(history, config.activation)
-    decays = history.column("weight_decay")
-    order = np.argsort(decays)
-    shown = dict.fromkeys([order[0], order[len(order) // 2], order[-1]])
-    for color, run in zip((plotting.TRAIN, plotting.MARK, plotting.TEST), shown, strict=False):
-        members = history.members_of_run(run)
-        if not np.isfinite(history["j_squared"][members]).any():
-            continue
-        label = f"$\\lambda$ = {decays[run]:g}"
+    placed = decays.with_chi(history, config.activation)
+    weight_decay = history.column("weight_decay")
+    rising = np.argsort(weight_decay)
+    shown = dict.fromkeys([rising[0], rising[len(rising) // 2], rising[-1]])
+    for members, color, label in drawn(history, shown):
         plotting.diagram_path(paths, history["j0"][members][0], history["j_squared"][members][0], color, label)
         plotting.trajectory(place, np.log10(np.maximum(placed["chi"][members], _LEAST_CHI)), color, label)
     ratio = placed["j0_over_j"]
@@ -106,12 +91,8 @@ def draw(figure: Figure, config: Config, history: History, background: dict[str,
     plotting.edge_line(place, 0)
     place.set(title="(c) place relative to the edge", ylabel="$\\log_{10} \\chi$")
     place.legend()
-    weight_decay, values = fig6.ends(history)
-    if np.isfinite(values["accuracy"]).any():
-        at_edge = analysis.known_mean(compare(config, history)["weight_decay_at_edge"])
-        scores = {words: values[name] for name, words in fig6.SHOWN.items()}
-        plotting.scores(accuracy, weight_decay, scores, {"ends at $\\chi = 1$": at_edge})
-    accuracy.set(title="(b) test accuracy of a run", xlabel="$\\lambda$", ylabel="test accuracy")
+    at_edge = analysis.weight_decay_that_ends_at(1.0, np.sort(weight_decay), placed.final("chi")[rising])
+    draw_accuracies(accuracy, history, {"ends at $\\chi = 1$": analysis.known_mean(at_edge)})
 
 
 FIGURE = sweep.Sweep(
@@ -122,11 +103,11 @@ FIGURE = sweep.Sweep(
     predict=lambda config, dataset: {},
     compare=compare,
     draw=draw,
-    rows=fig6.run_by_run,
-    describe=fig6.describe,
-    check=fig6.require_zero,
-    prepare=phase_map,
-    further={"accuracies": fig6.ACCURACIES},
+    rows=lambda config, history: decays.rows(history),
+    describe=describe,
+    check=require_zero,
+    background=phase_map,
+    further={"accuracies": ACCURACIES},
 )
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ validation split, are trained with like the others. The same command again resum
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,15 +15,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from edgechaos import analysis, plotting, runs, training
-from edgechaos.analysis import History
-from edgechaos.data import Dataset
+from edgechaos.analysis import History, decays
+from edgechaos.data import KEPT, Dataset, validation_split
 from edgechaos.errors import UserError
 from edgechaos.runs import processes
 from edgechaos.runs.config import TrainingConfig, as_record, hyperparameters_of, spec_of
-from edgechaos.runs.fields import Field, combinations, declared
+from edgechaos.runs.fields import combinations, declared, rising_tuple
 from edgechaos.runs.history import ARRAYS, METRICS
 from edgechaos.theory.scaling import weight_decay_at_edge
-from edgechaos.theory.weight_decay import steps_per_epoch, weight_decay_by_epoch
 from experiments.shared import cli, sweep, trials
 
 
@@ -30,15 +31,7 @@ class Config(TrainingConfig):
     """A sweep of ways to choose weight decay, and a search beside it."""
 
     trials: tuple[int, ...] = declared(
-        Field(
-            tuple,
-            lambda value: (
-                all(type(number) is int and number >= 1 for number in value) and sorted(set(value)) == list(value)
-            ),
-            "a tuple of rising integers >= 1, such as (8, 16, 32)",
-            "after how many trials of Optuna the best decay is trained with; () for no search",
-            role="incidental",
-        )
+        rising_tuple("after how many trials of Optuna the best decay is trained with; () for no search", "(8, 16, 32)")
     )
 
 
@@ -77,32 +70,17 @@ class Choice(NamedTuple):
 
 
 def main(config: Config, directory: Path) -> None:
-    """Data, sweep, choices, table."""
+    """Data, prediction, sweep, choices, verdict."""
     check(config)
     dataset = sweep.load(config)
-    predicted = sweep.announce(FIGURE, config, dataset, directory)
+    predicted = sweep.expect(FIGURE, config, dataset, directory)
     history = sweep.train(FIGURE, config, dataset, directory)
     ways = ways_of(config, history)
     for choice in choices(config, history, dataset, directory):
-        later = train_chosen(config, choice.weight_decay, dataset, directory)
-        history = joined(history, later)
+        history = history.joined(train_chosen(config, choice.weight_decay, dataset, directory))
         named = f"{choice.name}, $\\lambda$ = {choice.weight_decay:g}"
         ways.append(Way(named, "chosen", choice.epochs + config.epochs))
-    paths = [directory / f"rivals{suffix}" for suffix in (".png", ".pdf")]
-    with plotting.figure(*FIGURE.size, title(config), *paths) as figure:
-        draw(figure, history, ways)
-    rows = table(history, ways)
-    for row in rows:
-        print("{name:32} accuracy {accuracy:.4f} +- {accuracy_deviation:.4f}".format(**row), end="  ")
-        print("best {best_accuracy:.4f}".format(**row), end="  ")
-        print("loss {loss:.3f}  J^2 {j_squared:.3f}  {cost:.0f} epochs".format(**row))
-    cli.write_summary(paths[0], title(config), predicted, compare(history, ways), NUMBERS, rows=rows)
-
-
-def joined(history: History, later: History) -> History:
-    """The members of both."""
-    arrays = {name: np.concatenate([values, later[name]]) for name, values in history.arrays.items()}
-    return History(arrays, history.num_samples)
+    sweep.conclude(experiment(lambda config, history: ways), config, history, predicted, directory)
 
 
 def check(config: Config) -> None:
@@ -113,9 +91,9 @@ def check(config: Config) -> None:
     """
     if processes.name():
         raise UserError("distributed: what is chosen is trained with after the sweep, by one process")
-    other = sorted(set(config.sweep) - {"weight_decay", "constraint"})
+    other = sorted(set(config.sweep) - {"weight_decay", "constraint", "target"})
     if other:
-        raise UserError(f"sweep.{other[0]}: the ways differ in weight_decay and constraint")
+        raise UserError(f"sweep.{other[0]}: the ways differ in weight_decay, constraint and target")
     if config.trials:
         trials.require()
 
@@ -123,29 +101,19 @@ def check(config: Config) -> None:
 def choices(config: Config, history: History, dataset: Dataset, directory: Path) -> list[Choice]:
     """The decay that the first seed's hold ended with, and the best of each number of trials."""
     found = []
-    held = np.flatnonzero((history["constraint"] == "hold_at_edge") & (history["seed"] == config.seed))
+    at_edge = (history["constraint"] == "hold_at_edge") & (history["target"] == 1)
+    held = np.flatnonzero(at_edge & (history["seed"] == config.seed))
     if len(held):
-        by_epoch = weight_decay_by_epoch(
-            history["decay"][held[0]],
-            config.learning_rate,
-            config.momentum,
-            steps_per_epoch(history.num_samples, config.batch_size),
-            history.elapsed[held[0]],
-        )
-        decay = rounded(by_epoch[-max(1, len(by_epoch) // 8) :].mean())
+        decay = rounded(decays.held_at_end(history, held[0]))
         if np.isfinite(decay):  # else the hold diverged
             found.append(Choice(ITS_DECAY, decay, config.epochs))
     if config.trials:
-        split = trials.validation_split(dataset, config.seed)
-        decays, scores = trials.search(
-            directory / "trials.npz",
-            config.trials[-1],
-            config.seed,
-            lambda decay: validation_accuracy(config, split, decay),
-        )
+        split = validation_split(dataset, config.seed)
+        path, judge = directory / "trials.npz", functools.partial(validation_accuracy, config, split)
+        tried, scores = trials.search(path, config.trials[-1], config.seed, judge)
         found += [
-            Choice(f"Optuna, {number} trials", rounded(decay), number * trials.KEPT * config.epochs)
-            for number, decay in trials.best_after(config.trials, decays, scores)
+            Choice(f"Optuna, {number} trials", rounded(decay), number * KEPT * config.epochs)
+            for number, decay in trials.best_after(config.trials, tried, scores)
         ]
     return found
 
@@ -173,12 +141,13 @@ def train_chosen(config: Config, weight_decay: float, dataset: Dataset, director
 
 def ways_of(config: Config, history: History) -> list[Way]:
     """The ways of the sweep's runs; a fixed decay within 1 % of Eq. 9's is that."""
-    constraints, decays = history.column("constraint"), history.column("weight_decay")
+    columns = (history.column(name) for name in ("constraint", "weight_decay", "target"))
     eq_9 = float(weight_decay_at_edge(config.constant_d, history.num_samples))
     ways = []
-    for constraint, decay in zip(constraints, decays, strict=True):
+    for constraint, decay, target in zip(*columns, strict=True):
         if constraint != "none":
-            ways.append(Way(constraint.replace("_", " "), "rule", config.epochs))
+            name = constraint.replace("_", " ").removesuffix(" at edge" if target != 1 else "")
+            ways.append(Way(name if target == 1 else f"{name}, $J^2$ = {target:g}", "rule", config.epochs))
         elif eq_9 and abs(decay / eq_9 - 1) < 0.01:
             ways.append(Way(f"{EQ_9}, $\\lambda$ = {decay:g}", "rule", config.epochs))
         else:
@@ -227,9 +196,8 @@ def compare(history: History, ways: list[Way]) -> dict[str, np.ndarray]:
 
 def title(config: Config) -> str:
     """What was run, in one line."""
-    fixed = f"$\\alpha$ {config.momentum:g}, B {config.batch_size}"
     number = len(combinations(config.sweep, config.sweep_mode))
-    numbers = f"$\\eta$ {config.learning_rate:g}, {fixed}, {config.epochs} epochs"
+    numbers = f"{cli.setting(config)}, {config.epochs} epochs"
     return f"{config.dataset}: {number} ways and what they chose, {numbers}, {cli.seeds(config)}{cli.other(config)}"
 
 
@@ -250,15 +218,29 @@ def draw(figure: Figure, history: History, ways: list[Way]) -> None:
     growth.legend()
 
 
-FIGURE = sweep.Sweep(
-    name="rivals",
-    size=(11, 4.5),
-    title=title,
-    numbers=NUMBERS,
-    predict=lambda config, dataset: TARGETS,
-    compare=lambda config, history: compare(history, ways_of(config, history)),
-    draw=lambda figure, config, history: draw(figure, history, ways_of(config, history)),
-)
+def describe(row: sweep.Row) -> str:
+    """A way in a line."""
+    text = "{name:32} accuracy {accuracy:.4f} +- {accuracy_deviation:.4f}  best {best_accuracy:.4f}"
+    return f"{text}  loss {{loss:.3f}}  J^2 {{j_squared:.3f}}  {{cost:.0f}} epochs".format(**row)
+
+
+def experiment(ways: Callable[[Config, History], list[Way]]) -> sweep.Sweep:
+    """The comparison of the ways that a history's runs stand for."""
+    return sweep.Sweep(
+        name="rivals",
+        size=(11, 4.5),
+        title=title,
+        numbers=NUMBERS,
+        predict=lambda config, dataset: TARGETS,
+        compare=lambda config, history: compare(history, ways(config, history)),
+        draw=lambda figure, config, history: draw(figure, history, ways(config, history)),
+        rows=lambda config, history: table(history, ways(config, history)),
+        rows_name="rows",
+        describe=describe,
+    )
+
+
+FIGURE = experiment(ways_of)
 
 if __name__ == "__main__":
     cli.run("rivals", main, Config, ARRAYS, is_sweep=True)

@@ -10,26 +10,24 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from edgechaos import analysis, plotting
-from edgechaos.analysis import History
+from edgechaos.analysis import History, decays
 from edgechaos.runs.config import TrainingConfig
 from edgechaos.runs.fields import combinations
 from experiments.shared import cli, sweep
 
-NUMBERS = {
+EXPONENTS = {
     "growth_exponent": "p of slope ~ eta^p without decay; 1: drift, 2: random walk",
-    "growth_exponent_error": "its standard error",
     "edge_exponent_epochs": "p of the decay that ends at J^2 = 1, at a fixed number of epochs",
-    "edge_exponent_epochs_error": "its standard error",
     "edge_exponent_rescaled": "the same at a fixed number of rescaled epochs; the paper: 0",
-    "edge_exponent_rescaled_error": "its standard error",
     "best_exponent_epochs": "p of the decay of best accuracy at a fixed number of epochs; Wang and Aitchison: -1",
-    "best_exponent_epochs_error": "its standard error",
     "best_exponent_rescaled": "the same at a fixed number of rescaled epochs; the paper: 0",
-    "best_exponent_rescaled_error": "its standard error",
     "loss_exponent_epochs": "p of the decay of least test loss at a fixed number of epochs; Wang and Aitchison: -1",
-    "loss_exponent_epochs_error": "its standard error",
     "loss_exponent_rescaled": "the same at a fixed number of rescaled epochs; the paper: 0",
-    "loss_exponent_rescaled_error": "its standard error",
+}
+NUMBERS = {
+    key: text
+    for name, meaning in EXPONENTS.items()
+    for key, text in ((name, meaning), (f"{name}_error", "its standard error"))
 }
 PREDICTED = {
     "growth_exponent": 1.0,
@@ -41,39 +39,17 @@ PREDICTED = {
 }
 
 
-def compare(config: TrainingConfig, history: History) -> dict[str, np.ndarray]:
+def compare(history: History) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS`, over all seeds together."""
-    del config
     free = history.some(history["weight_decay"] == 0)
     exponent, error = analysis.power_law(free["learning_rate"], analysis.measure(free)["slope_a"])
     numbers = {"growth_exponent": exponent, "growth_exponent_error": error}
-    for name, chosen in lengths(history).items():
-        eta, *found = decays(history.some(chosen))
+    for name, chosen in decays.lengths(history).items():
+        eta, *found = decays.by_rate(history.some(chosen))
         for what, values in zip(("edge", "best", "loss"), found, strict=True):
             exponent, error = analysis.power_law(eta, values)
             numbers |= {f"{what}_exponent_{name}": exponent, f"{what}_exponent_{name}_error": error}
     return {name: np.array([numbers.get(name, np.nan)]) for name in NUMBERS}
-
-
-def lengths(history: History) -> dict[str, np.ndarray]:
-    """Which members have the fixed number of epochs, and which the fixed number of rescaled ones."""
-    largest = history["learning_rate"].max()
-    epochs = history["epochs"][history["learning_rate"] == largest].min()  # where both are the same run
-    rescaled = np.isclose(history["epochs"] * history["learning_rate"], epochs * largest, rtol=0.02)
-    return {"epochs": history["epochs"] == epochs, "rescaled": rescaled}
-
-
-def decays(history: History) -> tuple[np.ndarray, ...]:
-    """Learning rate, and the decays that end at J^2 = 1, of best accuracy, and of least loss, by rate and seed."""
-    rows = []
-    for eta in np.unique(history["learning_rate"]):
-        for seed in np.unique(history["seed"]):
-            some = history.some((history["learning_rate"] == eta) & (history["seed"] == seed))
-            last, accuracy, loss = (some.final(name) for name in ("j_squared", "test_accuracy", "test_loss"))
-            (at_edge,) = analysis.weight_decay_that_ends_at(1.0, some["weight_decay"], last)
-            best, least = (analysis.peak(some["weight_decay"], score[:, 0]) for score in (accuracy, -loss))
-            rows.append((eta, at_edge, best, least))
-    return tuple(np.array(rows).T)
 
 
 def title(config: TrainingConfig) -> str:
@@ -83,17 +59,16 @@ def title(config: TrainingConfig) -> str:
     return f"{config.dataset}: {runs_of}, {fixed}, {cli.seeds(config)}{cli.other(config)}"
 
 
-def draw(figure: Figure, config: TrainingConfig, history: History) -> None:
+def draw(figure: Figure, history: History) -> None:
     """Growth without decay, and the two decays, against the learning rate, with the exponents of the theories."""
-    del config
     growth, *panels = figure.subplots(1, 3)
     free = history.some(history["weight_decay"] == 0)
     slopes = analysis.measure(free)["slope_a"]
     plotting.powers(growth, free["learning_rate"], {"measured": slopes}, {"drift": 1.0, "random walk": 2.0})
     growth.set(title="(a) growth without decay", ylabel="$A$ per epoch")
     headings = "(b) fixed epochs", "(c) fixed rescaled epochs"
-    for axes, heading, chosen in zip(panels, headings, lengths(history).values(), strict=True):
-        eta, at_edge, best, least = decays(history.some(chosen))
+    for axes, heading, chosen in zip(panels, headings, decays.lengths(history).values(), strict=True):
+        eta, at_edge, best, least = decays.by_rate(history.some(chosen))
         values = {"ends at $J^2 = 1$": at_edge, "best accuracy": best, "least loss": least}
         plotting.powers(axes, eta, values, {"independent": 0.0, "$1 / \\eta$": -1.0})
         axes.set(title=heading, ylabel="$\\lambda$")
@@ -105,8 +80,8 @@ FIGURE = sweep.Sweep(
     title=title,
     numbers=NUMBERS,
     predict=lambda config, dataset: PREDICTED,
-    compare=compare,
-    draw=draw,
+    compare=lambda config, history: compare(history),
+    draw=lambda figure, config, history: draw(figure, history),
 )
 
 if __name__ == "__main__":

@@ -1,4 +1,15 @@
-"""Shapes and types of every public function are checked while the tests run."""
+"""Compiled programs are kept for a session; shapes and types of every public function are checked while it lasts."""
+
+# before JAX, which reads the environment, and our modules, which the hook changes
+import atexit
+import os
+import shutil
+import tempfile
+
+if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker inherits the session's folder, as do all processes of tests
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="edgechaos-programs-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 from jaxtyping import install_import_hook
 

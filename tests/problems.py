@@ -1,5 +1,8 @@
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+import edgechaos as ec
 from edgechaos.data.dataset import Dataset
 
 
@@ -14,3 +17,10 @@ def make_dataset(num_samples: int = 70, num_test: int = 23, num_neurons: int = 1
         return images.astype(np.float32), labels.astype(np.int32)
 
     return Dataset(*split(num_samples), *split(num_test), num_classes=num_classes)
+
+
+def two_layers(dtype=jnp.float32):
+    """Two square kernels of J 1.5 and 3 with a bias and a scale, and one that is not square."""
+    layer = {"kernel": ec.init_kernel(jax.random.key(0), 20, j=1.5, dtype=dtype), "bias": jnp.ones(20, dtype)}
+    other = {"kernel": ec.init_kernel(jax.random.key(1), 20, j=3.0, dtype=dtype), "scale": jnp.ones(20, dtype)}
+    return {"first": layer, "second": other, "last": {"kernel": jnp.ones((20, 3), dtype)}}

@@ -13,17 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from edgechaos import runs
-from tests.faults import FAULTS, REFUSED, SAME, SUBJECTS, try_all
+from tests.faults import FAULTS, GOOD, REFUSED, RESUMED, SAME, SUBJECTS, try_all
+from tests.hits import PHASES
 
 COUNTS, PAGE = Path("results/faults.json"), Path("docs/RELIABILITY.md")
 HEAD = """# Reliability
 
 Written by `python -m tests.reliability`, which does each fault to real runs of an experiment on the digits and keeps
-its counts in results/faults.json; then the same command finishes the run. "Same bits": the arrays are those of an
-undisturbed run, bit for bit. "Refused": one sentence says what is wrong and what to do. Nothing else may happen.
+its counts in results/faults.json; then the same command finishes the run. In all good outcomes the arrays are those of
+an undisturbed run, bit for bit. "Resumed": work had been saved, and the command went on from it: it named the epoch, or
+left finished pieces as they were, and kept the seconds of the part before. "Same bits": nothing had been saved, or, in
+counts from before this was told apart, it is not known. "Refused": one sentence says what is wrong and what to do.
+Nothing else may happen.
 
-| fault | trials | same bits | refused in a sentence | failures |
-| --- | --- | --- | --- | --- |
+| fault | trials | resumed | same bits | refused in a sentence | failures |
+| --- | --- | --- | --- | --- | --- |
 """
 
 
@@ -34,24 +38,30 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
         counts: Counter = sum((Counter(entry["outcomes"].get(fault.__name__)) for entry in found.values()), Counter())
         what = " ".join((fault.__doc__ or "").split()).rstrip(".")
         lines.append(f"| {what} | {_counts(counts)} |")
-    lines += ["", "| experiment | trials | same bits | refused in a sentence | failures | measured |"]
-    lines += ["| --- | --- | --- | --- | --- | --- |"]
+    hit = f"hit {', '.join(PHASES)}"
+    lines += [
+        "",
+        f"| experiment | trials | resumed | same bits | refused in a sentence | failures | {hit} | measured |",
+    ]
+    lines += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
     failures = []
     for name, entry in sorted(found.items()):
         counts = sum(map(Counter, entry["outcomes"].values()), Counter())
-        lines.append(f"| {name} | {_counts(counts)} | {entry['date']}, revision {entry['revision'][:7]} |")
-        for fault_name, outcomes in entry["outcomes"].items():
+        met = ", ".join(str(entry["hits"].get(phase, 0)) for phase in PHASES) if "hits" in entry else "not told apart"
+        lines.append(f"| {name} | {_counts(counts)} | {met} | {entry['date']}, revision {entry['revision'][:7]} |")
+        for fault_name, counted in entry["outcomes"].items():
             failures += [
                 f"- {name}, {fault_name}: {outcome} ({count})"
-                for outcome, count in outcomes.items()
-                if outcome not in (SAME, REFUSED)
+                for outcome, count in counted.items()
+                if outcome not in GOOD
             ]
     return HEAD + "\n".join(lines + ([""] if failures else []) + failures) + "\n"
 
 
 def _counts(counts: Counter) -> str:
-    """Trials, same bits, refusals and failures."""
-    return f"{counts.total()} | {counts[SAME]} | {counts[REFUSED]} | {counts.total() - counts[SAME] - counts[REFUSED]}"
+    """Trials, resumed, same bits, refusals and failures."""
+    good = [counts[outcome] for outcome in (RESUMED, SAME, REFUSED)]
+    return " | ".join(map(str, (counts.total(), *good, counts.total() - sum(good))))
 
 
 def main() -> None:
@@ -69,9 +79,9 @@ def main() -> None:
     found = json.loads(arguments.counts.read_text()) if arguments.counts.exists() else {}
     for subject in SUBJECTS:
         if subject.name in wanted:
-            outcomes = try_all(subject, arguments.kills)
+            outcomes, met = try_all(subject, arguments.kills)
             about = {"date": datetime.date.today().isoformat(), "processor": runs.processor(), "cores": os.cpu_count()}
-            found[subject.name] = {"outcomes": outcomes, "revision": runs.revision(), **about}
+            found[subject.name] = {"outcomes": outcomes, "hits": met, "revision": runs.revision(), **about}
             runs.write_json(arguments.counts, found)
             arguments.output.write_text(table(found))  # can be made anew from the counts
     print(arguments.output.read_text())

@@ -13,7 +13,10 @@ import edgechaos
 ROOT = Path(__file__).parent.parent
 
 
-EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+EXAMPLES, NETWORK_EXAMPLES = (
+    re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S) for page in ("README.md", "docs/OWN_NETWORK.md")
+)
+THEORY_EXAMPLE = NETWORK_EXAMPLES[-1]
 SDIST = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
 
 
@@ -36,15 +39,15 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture
 def run_example(wheel, tmp_path):
-    """Runs an example of the README from an empty folder, with the wheel alone."""
+    """Runs an example of a page from an empty folder, with the wheel alone."""
     installed, folder = tmp_path / "installed", tmp_path / "empty"
     zipfile.ZipFile(wheel).extractall(installed)
     folder.mkdir()
     check = f"import edgechaos\nassert edgechaos.__file__.startswith({str(installed)!r})\n"
     environment = {**os.environ, "PYTHONPATH": str(installed)}
 
-    def run(index):
-        line = [sys.executable, "-c", check + EXAMPLES[index]]
+    def run(example):
+        line = [sys.executable, "-c", check + example]
         result = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         return result.stdout
@@ -52,22 +55,22 @@ def run_example(wheel, tmp_path):
     return run
 
 
-def test_library_example(run_example):
-    ordered, edge, epochs = run_example(0).split()
-    assert ordered == "True"
-    assert float(edge) == 1
-    assert float(epochs) == pytest.approx(55, abs=1)
-
-
-def test_order_or_chaos_in_three_lines(run_example):
-    assert "state='chaotic'" in run_example(1)
-
-
-def test_hold_and_report_example(run_example):
-    decay, report = run_example(2).split("\n", 1)
+def test_example_of_the_readme(run_example):
+    decay, report = run_example(EXAMPLES[0]).split("\n", 1)
     assert decay == "[0.]"
     assert "hidden" in report
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 1
+
+
+def test_theory_example(run_example):
+    chi, edge, epochs = map(float, run_example(THEORY_EXAMPLE).split())
+    assert chi == pytest.approx(0.25, abs=0.01)
+    assert edge == 1
+    assert epochs == pytest.approx(55, abs=1)
+
+
+def test_example_of_a_map(run_example):
+    assert "state='ordered'" in run_example(next(code for code in NETWORK_EXAMPLES if "order_or_chaos" in code))
 
 
 def test_wheel_holds_the_library_alone(wheel):

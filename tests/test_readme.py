@@ -9,18 +9,19 @@ import pytest
 from edgechaos import analysis
 from edgechaos.files import read_npz
 from edgechaos.runs.fields import fields_of
-from experiments import fig1, fig2, fig7
+from experiments import fig1, fig2, fig7, ledger
+from experiments.shared.claims import CLAIMS
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README, RESULTS, CONFIG, INDEX = (
+    (ROOT / path).read_text() for path in ("README.md", "docs/RESULTS.md", "docs/CONFIG.md", "docs/PAPER_TO_CODE.md")
+)
 
 
 def paper_index():
     """Rows of the table that leads from the paper to the code."""
-    section = README.partition("## From the paper to the code")[2].partition("\n## ")[0]
-    return [
-        [cell.strip().strip("`") for cell in row.strip("|").split(" |")] for row in section.strip().splitlines()[2:]
-    ]
+    rows = [line for line in INDEX.splitlines() if line.startswith("|")]
+    return [[cell.strip().strip("`") for cell in row.strip("|").split(" |")] for row in rows[2:]]
 
 
 @pytest.mark.parametrize("row", paper_index(), ids=lambda row: row[0])
@@ -35,19 +36,15 @@ def test_paper_index_names_what_exists(row):
 
 
 def test_every_config_field_is_in_the_table():
-    section = README.partition("## Config fields")[2].partition("\n## ")[0]
     listed = set(
-        re.findall(r"`(\w+)`", "\n".join(row.split("|")[1] for row in section.splitlines() if row.startswith("|")))
+        re.findall(r"`(\w+)`", "\n".join(row.split("|")[1] for row in CONFIG.splitlines() if row.startswith("|")))
     )
     assert listed == set().union(*(fields_of(module.Config) for module in (fig1, fig2, fig7)))
 
 
-def test_first_rows_of_the_ledger_are_quoted():
-    lines = (ROOT / "docs" / "REPRODUCTION.md").read_text().splitlines()
-    rows = [line.split("|") for line in lines if line.startswith("|")]
-    columns = [rows[0].index(f" {name} ") for name in ("claim", "paper", "ours", "verdict")]
-    for cells in rows[:8]:
-        assert f"|{'|'.join(cells[column] for column in columns)}|" in README
+def test_claims_are_judged_as_in_the_ledger():
+    for claim in CLAIMS:
+        assert not claim.brief or ledger.brief_row(claim, ROOT / "results") in README
 
 
 def test_make_targets_exist():
@@ -60,7 +57,7 @@ def test_make_targets_exist():
 def test_quoted_results_are_those_committed(folder):
     """Every row of the figure's table quotes results/FOLDER/summary.json."""
     summary = json.loads((ROOT / "results" / folder / "summary.json").read_text())
-    section = README.partition(f"### Fig. {folder[3]}:")[2].partition("\n##")[0]
+    section = RESULTS.partition(f"## Fig. {folder[3]}:")[2].partition("\n##")[0]
     rows = re.findall(r"^\| .*?`([\w.-]+)` \| (\S+)(?: ± (\S+))? \| (\S+) \|", section, re.M)
     assert len(rows) >= 6
     for name, measured, spread, predicted in rows:
@@ -135,7 +132,7 @@ def rows_of_theories():
 @pytest.mark.parametrize("rows", [rows_of_rivals, rows_of_deep, rows_of_theories])
 def test_quoted_comparisons_are_those_recorded(rows):
     for row in rows():
-        assert row in README, row
+        assert row in RESULTS, row
 
 
 def test_committed_summary_follows_from_the_committed_history():

@@ -1,6 +1,14 @@
 """From histories to numbers: predictions and measurements, fits, and whether trajectories collapse."""
 
-from edgechaos.analysis.collapse import closed_form, collapse_ranges, rescaled_epochs, verdicts
+from edgechaos.analysis import agreement, decays, trained
+from edgechaos.analysis.collapse import (
+    closed_form,
+    collapse_ranges,
+    law_numbers,
+    rescaled_epochs,
+    rows_by_run,
+    verdicts,
+)
 from edgechaos.analysis.fits import (
     Line,
     behind,
@@ -12,6 +20,16 @@ from edgechaos.analysis.fits import (
     weight_decay_that_ends_at,
 )
 from edgechaos.analysis.history import History, last_mean
+from edgechaos.analysis.intervals import (
+    CONTRADICTED,
+    MISSING,
+    REPRODUCED,
+    UNDECIDED,
+    Interval,
+    interval,
+    seeds_to_decide,
+    verdict,
+)
 from edgechaos.analysis.numbers import (
     NUMBERS,
     epoch_at,
@@ -23,29 +41,48 @@ from edgechaos.analysis.numbers import (
     summary,
     table,
 )
+from edgechaos.analysis.optimum import QUANTITIES, Optimum, along_runs, smoothed, values_of
 
 __all__ = [
+    "CONTRADICTED",
+    "MISSING",
     "NUMBERS",
+    "QUANTITIES",
+    "REPRODUCED",
+    "UNDECIDED",
     "History",
+    "Interval",
     "Line",
+    "Optimum",
+    "agreement",
+    "along_runs",
     "behind",
     "best_of",
     "closed_form",
     "collapse_ranges",
+    "decays",
     "deviation",
     "epoch_at",
     "fit_line",
+    "interval",
     "known_mean",
     "last_mean",
+    "law_numbers",
     "mean",
     "measure",
     "peak",
     "power_law",
     "predict",
     "rescaled_epochs",
+    "rows_by_run",
+    "seeds_to_decide",
+    "smoothed",
     "spread",
     "summary",
     "table",
+    "trained",
+    "values_of",
+    "verdict",
     "verdicts",
     "weight_decay_that_ends_at",
 ]

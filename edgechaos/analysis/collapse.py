@@ -1,5 +1,8 @@
 """Do the trajectories of J^2 of several runs collapse onto one when epochs are rescaled by Eq. 5?"""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
@@ -11,6 +14,36 @@ def verdicts(history: History, slope: Float[np.ndarray, "members"]) -> list[scal
     """Whether the runs of each seed follow Eq. 5."""
     scales, slopes = history.by_seed(history.scale_factor), history.by_seed(slope)
     return [scaling.scaling_verdict(slopes[:, seed], scales[:, seed]) for seed in range(slopes.shape[1])]
+
+
+def law_numbers(history: History, slope: Float[np.ndarray, "members"]) -> dict[str, Float[np.ndarray, "seeds"]]:
+    """D of Eq. 5 with its error, the share of runs that follow it, and the largest deviation, for each seed."""
+    found = verdicts(history, slope)
+    numbers = {
+        "constant_d": [verdict.constant_d for verdict in found],
+        "constant_d_standard_error": [verdict.standard_error for verdict in found],
+        "share_that_follows": [verdict.follows.mean() for verdict in found],
+        "largest_deviation": [np.nanmax(np.abs(verdict.deviation)) for verdict in found],
+    }
+    return {name: np.array(values, float) for name, values in numbers.items()}
+
+
+def rows_by_run(history: History, slope: Float[np.ndarray, "members"], names: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per run: its columns `names`, slope and deviation from Eq. 5 as means over the seeds, and a verdict."""
+    found = verdicts(history, slope)
+    deviation = np.mean([verdict.deviation for verdict in found], axis=0)
+    follows = np.all([verdict.follows for verdict in found], axis=0)
+    columns = {name: history.column(name).tolist() for name in names}
+    return [
+        {
+            **{name: values[run] for name, values in columns.items()},
+            "slope_a": float(slopes.mean()),
+            "slope_a_over_seeds": slopes.tolist(),
+            "deviation": float(deviation[run]),
+            "verdict": "follows" if follows[run] else "deviates",
+        }
+        for run, slopes in enumerate(history.by_seed(slope))
+    ]
 
 
 def rescaled_epochs(history: History) -> Float[np.ndarray, "members entries"]:

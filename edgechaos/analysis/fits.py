@@ -22,12 +22,12 @@ def fit_line(x: Float[np.ndarray, "points"], y: Float[np.ndarray, "points"]) -> 
     2.0
     """
     middle, height = x.mean(), y.mean()
-    spread = (x - middle) @ (x - middle)
-    slope = (x - middle) @ (y - height) / spread
+    squares = (x - middle) @ (x - middle)
+    slope = (x - middle) @ (y - height) / squares
     residual = y - height - slope * (x - middle)
     variance = residual @ residual / max(1, len(x) - 2)
-    intercept_variance = variance * (1 / len(x) + middle**2 / spread)
-    return Line(*map(float, (slope, height - slope * middle, np.sqrt(variance / spread), np.sqrt(intercept_variance))))
+    intercept_variance = variance * (1 / len(x) + middle**2 / squares)
+    return Line(*map(float, (slope, height - slope * middle, np.sqrt(variance / squares), np.sqrt(intercept_variance))))
 
 
 def power_law(x: Float[np.ndarray, "points"], y: Float[np.ndarray, "points"]) -> tuple[float, float]:
@@ -63,10 +63,10 @@ def weight_decay_that_ends_at(
         if not known.any():
             result.append(np.nan)
             continue
-        logarithm, course = np.log(weight_decay[known]), np.log(ends[known])
-        order = np.argsort(course)
-        inside = course.min() <= np.log(target) <= course.max()
-        result.append(np.exp(np.interp(np.log(target), course[order], logarithm[order])) if inside else np.nan)
+        logarithm, heights = np.log(weight_decay[known]), np.log(ends[known])
+        rising = np.argsort(heights)
+        inside = heights.min() <= np.log(target) <= heights.max()
+        result.append(np.exp(np.interp(np.log(target), heights[rising], logarithm[rising])) if inside else np.nan)
     return np.array(result)
 
 
@@ -93,8 +93,8 @@ def peak(weight_decay: Float[np.ndarray, "runs"], score: Float[np.ndarray, "runs
     NaN where the best is the first or last of the grid, and with fewer than three positive decays.
     """
     positive = weight_decay > 0
-    order = np.argsort(weight_decay[positive])
-    x, y = np.log(weight_decay[positive])[order], score[positive][order]
+    rising = np.argsort(weight_decay[positive])
+    x, y = np.log(weight_decay[positive])[rising], score[positive][rising]
     if len(x) < 3 or not np.isfinite(y).all():
         return np.nan
     best = int(y.argmax())
@@ -111,8 +111,15 @@ def deviation(values: Float[np.ndarray, "*runs seeds"]) -> Float[np.ndarray, "*r
 
 
 def behind(scores: Float[np.ndarray, "seeds"], best: Float[np.ndarray, "seeds"]) -> float:
-    """By how many standard errors of the difference the mean score is behind that of the best; NaN for one seed."""
+    """By how many standard errors of the difference the mean score is behind that of the best; NaN for one seed.
+
+    >>> round(behind(np.array([1.0, 3.0]), np.array([2.0, 4.0])), 3)
+    0.707
+    """
     if len(scores) < 2:
         return np.nan
+    difference = best.mean() - scores.mean()
     error = np.sqrt((scores.var(ddof=1) + best.var(ddof=1)) / len(scores))
-    return float((best.mean() - scores.mean()) / error)
+    if error == 0:
+        return float(np.sign(difference) * np.inf) if difference else 0.0
+    return float(difference / error)

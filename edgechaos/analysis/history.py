@@ -1,10 +1,10 @@
 """The history of a sweep: which members belong together, on which clock they ran, and what they end with."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from edgechaos.theory import scaling
 
@@ -28,6 +28,23 @@ class History:
     def some(self, chosen: Bool[np.ndarray, "members"]) -> "History":
         """The history of some members alone."""
         return History({name: values[chosen] for name, values in self.arrays.items()}, self.num_samples)
+
+    def joined(self, later: "History") -> "History":
+        """The history of the members of both."""
+        arrays = {name: np.concatenate([values, later[name]]) for name, values in self.arrays.items()}
+        return History(arrays, self.num_samples)
+
+    def split_by(self, *names: str) -> list[tuple[tuple[float, ...], "History"]]:
+        """(values of the columns `names`, members that have them), in the order in which they first occur."""
+        columns = np.stack([self[name] for name in names], axis=1)
+        values, first = np.unique(columns, axis=0, return_index=True)
+        return [(tuple(one.tolist()), self.some((columns == one).all(1))) for one in values[np.argsort(first)]]
+
+    def varied(self, name: str, among: Iterable[str]) -> Int[np.ndarray, "some"]:
+        """The runs that differ in `name` alone: those with the most frequent values of the others `among`."""
+        others = [self.column(other) for other in among if other != name]
+        _, inverse, counts = np.unique(np.stack(others), axis=1, return_inverse=True, return_counts=True)
+        return np.flatnonzero(inverse == counts.argmax())
 
     @property
     def num_seeds(self) -> int:
@@ -65,8 +82,12 @@ class History:
 
         NaN for a member that has not come to its end.
         """
-        pairs = zip(self[name], self["epochs"] + 1, strict=True)
-        return self.by_seed(np.array([last_mean(values[:entries]) for values, entries in pairs]))
+        return self.final_of(self[name])
+
+    def final_of(self, values: Float[np.ndarray, "members entries"]) -> Float[np.ndarray, "runs seeds"]:
+        """The same of values that follow from the metrics."""
+        pairs = zip(values, self["epochs"] + 1, strict=True)
+        return self.by_seed(np.array([last_mean(some[:entries]) for some, entries in pairs]))
 
     def last(self, name: str) -> Float[np.ndarray, "runs seeds"]:
         """The last entry of each member; NaN for one that has not come to its end."""

@@ -143,11 +143,11 @@ def summary(
 
 def table(columns: Mapping[str, Mapping[str, float]], names: Iterable[str] = NUMBERS) -> str:
     """Prints columns of numbers side by side, '-' where there is none."""
-    lines = [f"{'':28}" + "".join(f"{heading:>12}" for heading in columns)]
-    for name in names:
-        cells = [column[name] for column in columns.values()]
-        if any(np.isfinite(cells)):
-            lines.append(
-                f"{name:28}" + "".join(f"{cell:12.5g}" if np.isfinite(cell) else f"{'-':>12}" for cell in cells)
-            )
+    cells = {name: [column[name] for column in columns.values()] for name in names}
+    shown = {name: values for name, values in cells.items() if any(np.isfinite(values))}
+    width = max([28, *map(len, shown)])
+    lines = [" " * width + "".join(f"{heading:>12}" for heading in columns)]
+    for name, values in shown.items():
+        texts = (f"{value:.5g}" if np.isfinite(value) else "-" for value in values)
+        lines.append(f"{name:{width}}" + "".join(f"{text:>12}" for text in texts))
     return "\n".join(lines)

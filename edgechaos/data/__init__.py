@@ -1,11 +1,13 @@
 """Data sets: where they come from, and the type that training takes."""
 
-from edgechaos.data.dataset import AnyArray, Dataset
+from edgechaos.data.dataset import KEPT, AnyArray, Dataset, validation_split
 from edgechaos.data.sources import DATASETS, load
 
 __all__ = [
     "DATASETS",
+    "KEPT",
     "AnyArray",
     "Dataset",
     "load",
+    "validation_split",
 ]

@@ -6,6 +6,7 @@ from flax import struct
 from jaxtyping import Float32, Int32
 
 AnyArray = jax.Array | np.ndarray
+KEPT = 5 / 6  # of the training set; what is held out are as many samples as Fashion-MNIST has for the test
 
 
 @struct.dataclass
@@ -17,3 +18,18 @@ class Dataset:
     test_images: Float32[AnyArray, "T N"]
     test_labels: Int32[AnyArray, "T"]
     num_classes: int = struct.field(pytree_node=False)
+
+
+def validation_split(dataset: Dataset, seed: int) -> Dataset:
+    """The training set without a random sixth, which takes the place of the test set."""
+    number = len(dataset.train_labels)
+    shuffled = np.random.default_rng(seed).permutation(number)
+    held_out, kept = np.split(shuffled, [number - round(KEPT * number)])
+    images, labels = np.asarray(dataset.train_images), np.asarray(dataset.train_labels)
+    return Dataset(
+        train_images=images[kept],
+        train_labels=labels[kept],
+        test_images=images[held_out],
+        test_labels=labels[held_out],
+        num_classes=dataset.num_classes,
+    )

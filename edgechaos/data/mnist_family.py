@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import hashlib
 import io
+import math
 import urllib.error
 import urllib.request
 import zlib
@@ -21,6 +22,7 @@ with extra("experiments"):
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
+_LARGEST = 2**26  # bytes; the largest of the files has 47 MB
 
 
 class IdxFile(NamedTuple):
@@ -108,11 +110,11 @@ def parse_idx(content: bytes) -> np.ndarray:
     Raises:
       UserError: not such a file, or its payload is shorter or longer than its header says.
     """
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+    start = 4 + 4 * content[3] if len(content) >= 4 else 4
+    if len(content) < start or content[:3] != b"\x00\x00\x08":
         raise UserError("not an IDX file of unsigned bytes")
-    start = 4 + 4 * content[3]
     shape = tuple(np.frombuffer(content[4:start], ">u4").astype(int).tolist())
-    expected, found = int(np.prod(shape)), len(content) - start
+    expected, found = math.prod(shape), len(content) - start
     if expected != found:
         raise UserError(f"IDX header promises {expected} bytes of data, the file holds {found}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
@@ -124,11 +126,17 @@ def read_verified(path: Path, known: IdxFile) -> np.ndarray:
     Raises:
       UserError: the file is damaged or is not the official one.
     """
-    raw = path.read_bytes()
     try:
-        content = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        with open(path, "rb") as file:
+            raw = file.read(_LARGEST + 1)
+        content = raw
+        if raw[:2] == b"\x1f\x8b":
+            with gzip.open(io.BytesIO(raw)) as packed:
+                content = packed.read(_LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"'{path}' is a damaged gzip file ({error}); replace or remove it") from error
+    if max(len(raw), len(content)) > _LARGEST:
+        raise UserError(f"'{path}' is not the official file: it holds more than {_LARGEST} bytes; replace or remove it")
     content_sha256 = hashlib.sha256(content).hexdigest()
     if content_sha256 != known.content_sha256 and hashlib.sha256(raw).hexdigest() != known.gz_sha256:
         raise UserError(

@@ -17,7 +17,7 @@ import numpy as np
 from edgechaos.data import npz
 from edgechaos.data.dataset import Dataset
 from edgechaos.errors import UserError, extra
-from edgechaos.files import exclusive_lock, read_npz, user_cache, writable_directory, write_npz
+from edgechaos.files import exclusive_lock, expanded, read_npz, user_cache, writable_directory, write_npz
 
 logger = logging.getLogger("edgechaos.data")
 
@@ -47,9 +47,11 @@ def load(name: str = "fashion_mnist", data_dir: str | os.PathLike | None = None)
         raise UserError(
             f"dataset = '{name}': no such data set; there are {', '.join(DATASETS)}, or a file that ends in .npz"
         )
-    folder = Path(data_dir).expanduser() if data_dir else user_cache() / "data"
+    folder = expanded(data_dir, "data_dir") if data_dir else user_cache() / "data"
     arrays = _read_cache(folder / f"{name}.npz")
     if arrays is None:
+        from edgechaos.data import mnist_family  # noqa: F401  a missing package is said before a folder is made
+
         cache = _cache_folder(folder)
         with exclusive_lock(cache / f"{name}.lock", wait=True):
             arrays = _read_cache(cache / f"{name}.npz") or _prepare(name, folder, cache)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgechaos.diagnosis.report import phase_report
+from edgechaos.errors import use_any_encoding
 from edgechaos.files import atomic_write
 from edgechaos.theory.activations import ACTIVATIONS
 from edgechaos.training.names import LAYOUTS
@@ -46,6 +47,7 @@ def write_report(params: Path, json_file: str | None, figure_file: str | None, *
     if figure_file and Path(figure_file).suffix not in _PICTURES:
         raise ValueError(f"figure = '{figure_file}': must end in .png, .pdf or .svg")
     report = phase_report(params, **options)
+    use_any_encoding()
     print(report)
     if json_file:
         text = json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n"

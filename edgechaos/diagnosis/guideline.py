@@ -21,23 +21,24 @@ import numpy as np
 from flax import struct
 from jaxtyping import Float
 
-from edgechaos import errors, training
+from edgechaos import training
 from edgechaos.analysis.fits import fit_line
 from edgechaos.data.dataset import Dataset
+from edgechaos.diagnosis import refusals
+from edgechaos.diagnosis.refusals import HOLD_EPOCHS, PROBE_EPOCHS
 from edgechaos.theory import scaling
 from edgechaos.theory.weight_decay import steps_per_epoch, weight_decay_by_epoch
 
-PROBE_EPOCHS, HOLD_EPOCHS = 5, 20
 _SKIPPED = 1  # the first epoch is quicker than those after it
 _DOUBLINGS = 4  # at most, in the search for the largest stable learning rate
-_TURNS = 2.0  # of the clock while held, by Eq. 9: larger learning rates have a larger lambda of their own
-_TAIL = 0.25  # of the clock's course, left out of the fit at its beginning
+_TURNS = 2.0  # length of the hold in units of s, by Eq. 9; at larger learning rates another lambda holds the edge
+_SKIPPED_SHARE = 0.25  # of the clock at its end: entries below it are left out of the fit
 _BATCH_SIZES = (16, 32, 64, 128, 256)
 _MOMENTA = (0.0, 0.5, 0.9)
 _TIMED_STEPS = 40
-_LEAST_GROWTH, _ERRORS = 1e-3, 5  # of J^2 over the probe, and how many standard errors, that tell D
 
 Report = Callable[[str], object]
+ProbeOf = Callable[..., training.Metrics]  # (learning rate, epochs, initial J, constraint)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Relaxation:
 
 
 def fit_relaxation(clock: Float[np.ndarray, "epochs"], held: Float[np.ndarray, "epochs"]) -> Relaxation:
-    """Fits the relaxation to the entries beyond the first quarter of the clock's course, by least squares.
+    """Fits the relaxation to the entries beyond the first quarter of the clock, by least squares.
 
     Args:
       clock: s >= 0, rising.
@@ -97,7 +98,7 @@ def fit_relaxation(clock: Float[np.ndarray, "epochs"], held: Float[np.ndarray, "
     >>> round(fit_relaxation(clock, 9e-5 - 4e-5 * np.exp(-clock)).weight_decay, 8)
     9e-05
     """
-    late = clock >= _TAIL * clock[-1]
+    late = clock >= _SKIPPED_SHARE * clock[-1]
     line = fit_line(np.exp(-clock[late]), held[late])
     return Relaxation(line.intercept, line.slope, line.intercept_error)
 
@@ -105,7 +106,8 @@ def fit_relaxation(clock: Float[np.ndarray, "epochs"], held: Float[np.ndarray, "
 def steady_state(clock: Float[np.ndarray, "epochs"], held: Float[np.ndarray, "epochs"]) -> tuple[float, float, bool]:
     """lambda*, its error, and whether the decay falls: the end of the relaxation, or else the mean of the last quarter.
 
-    Relaxation raises it; where it falls, quick early learning comes to an end, which is no matter of the clock s.
+    A rising decay is the relaxation of this module's docstring. A falling one has another cause, that early learning
+    slows down, to which that law does not apply.
     """
     fit = fit_relaxation(clock, held)
     last = held[-(len(held) // 4) :]
@@ -142,116 +144,65 @@ def recommend(
         the held epochs.
     """
     num_samples = len(dataset.train_labels)
-    _check_numbers(learning_rate, momentum, batch_size, num_samples)
-    _check_data(dataset)
-    on_device = jax.device_put(dataset)
+    refusals.check_numbers(learning_rate, momentum, batch_size, num_samples)
+    refusals.check_data(dataset)
+    on_device, num_steps = jax.device_put(dataset), steps_per_epoch(num_samples, batch_size)
 
     def probe_of(rate: float, num_epochs: int, init_j: float, constraint: str = "none") -> training.Metrics:
         spec = training.Spec(dataset.num_classes, batch_size, init_j=init_j, constraint=constraint)
         return training.train_one(on_device, spec, seed, training.Hyperparameters(rate, momentum), num_epochs)
 
     scale = float(scaling.scale_factor(learning_rate, momentum, batch_size))
-    probe = probe_of(learning_rate, PROBE_EPOCHS, 0.5)
-    _check_probe(probe, learning_rate)
-    ordered = probe.j_squared[_SKIPPED:][probe.j_squared[_SKIPPED:] < 1]
-    fit = scaling.fit_slope(ordered, len(ordered) - 1)
-    constant_d, error = float(fit.slope) / scale, float(fit.standard_error) / scale
-    _check_growth(np.asarray(ordered), constant_d, error, learning_rate)
+    j_squared, constant_d, error = _growth(probe_of, learning_rate, scale)
     report(f"ordered phase: D = {constant_d:.2f} +- {error:.2f} from {PROBE_EPOCHS} epochs at eta {learning_rate:g}")
     largest, searched = _largest_stable(probe_of, learning_rate, dataset.num_classes)
     report(f"largest stable eta {largest:g} (alpha {momentum:g}, B {batch_size}), after {searched} epochs")
-    num_steps = steps_per_epoch(num_samples, batch_size)
     open_loop = float(scaling.weight_decay_at_edge(constant_d, num_samples))
     fitting = _TURNS * (1 - momentum) / (2 * open_loop * HOLD_EPOCHS * num_steps)
     rate = min(largest, max(fitting, learning_rate))
-    held = probe_of(rate, HOLD_EPOCHS, 1.0, "hold_at_edge")
-    decay_so_far = np.asarray(held.decay, np.float64)
-    clock = (decay_so_far[1:] + decay_so_far[:-1]) / 2
-    course = weight_decay_by_epoch(decay_so_far, rate, momentum, num_steps)
-    _check_held(course, np.asarray(held.j_squared), rate, constant_d)
-    decay, spread, is_falling = steady_state(clock, course)
-    report(f"held at the edge, eta {rate:.3g}: lambda = {decay:.3g} +- {spread:.1g} after {HOLD_EPOCHS} epochs")
-    relaxation = 4 / (float(scaling.relaxation_rate(scale, num_samples, decay)) / 2)
+    clock, held = _held(probe_of, rate, momentum, num_steps, constant_d)
+    decay, decay_error, is_falling = steady_state(clock, held)
+    report(f"held at the edge, eta {rate:.3g}: lambda = {decay:.3g} +- {decay_error:.1g} after {HOLD_EPOCHS} epochs")
     return Recommendation(
         constant_d=constant_d,
         constant_d_error=error,
         open_loop=open_loop,
         weight_decay=decay,
-        weight_decay_error=spread,
+        weight_decay_error=decay_error,
         is_upper_bound=is_falling,
         largest_learning_rate=largest,
         num_epochs=PROBE_EPOCHS + searched + HOLD_EPOCHS,
-        j_squared=np.asarray(probe.j_squared),
+        j_squared=j_squared,
         clock=clock,
-        held=course,
-        relaxation_epochs=int(np.ceil(relaxation)),
+        held=held,
+        relaxation_epochs=int(np.ceil(4 / (float(scaling.relaxation_rate(scale, num_samples, decay)) / 2))),
         settings=_settings(dataset, scale, largest / (1 - momentum)),
     )
 
 
-def _check_numbers(learning_rate: float, momentum: float, batch_size: int, num_samples: int) -> None:
-    """Raises a ValueError for a number out of range."""
-    errors.require_positive("learning_rate", learning_rate)
-    errors.require("momentum", momentum, lambda entries: (entries >= 0) & (entries < 1), "in [0, 1)")
-    if not 1 <= batch_size <= num_samples:
-        raise ValueError(f"batch_size = {batch_size}: must be in [1, {num_samples}], the size of the training set")
+def _growth(probe_of: ProbeOf, learning_rate: float, scale: float) -> tuple[Float[np.ndarray, "entries"], float, float]:
+    """J^2 of a probe in the ordered phase, D by its line fit, and the error of that."""
+    probe = probe_of(learning_rate, PROBE_EPOCHS, 0.5)
+    refusals.check_probe(probe, learning_rate)
+    ordered = probe.j_squared[_SKIPPED:][probe.j_squared[_SKIPPED:] < 1]
+    fit = scaling.fit_slope(ordered, len(ordered) - 1)
+    constant_d, error = float(fit.slope) / scale, float(fit.standard_error) / scale
+    refusals.check_growth(np.asarray(ordered), constant_d, error, learning_rate)
+    return np.asarray(probe.j_squared), constant_d, error
 
 
-def _check_data(dataset: Dataset) -> None:
-    """Raises a ValueError for data of another shape, labels out of range, or data from which nothing can be learned."""
-    images, labels = np.asarray(dataset.train_images), np.asarray(dataset.train_labels)
-    if images.ndim != 2:
-        raise ValueError(f"train_images {list(images.shape)}: must be [samples, N]; flatten each sample")
-    if labels.min() < 0 or labels.max() >= dataset.num_classes:
-        bad = labels.min() if labels.min() < 0 else labels.max()
-        raise ValueError(f"train_labels: {bad} is not in 0 ... {dataset.num_classes - 1}, the classes of num_classes")
-    if (labels == labels[0]).all():
-        raise ValueError(f"train_labels: all are {labels[0]}; with one class there is nothing to learn")
-    if (images == images[0]).all():
-        raise ValueError("train_images: all samples are equal; there is nothing to learn from them")
+def _held(
+    probe_of: ProbeOf, rate: float, momentum: float, num_steps: int, constant_d: float
+) -> tuple[Float[np.ndarray, "epochs"], Float[np.ndarray, "epochs"]]:
+    """The clock s in the middle of each epoch held at J = 1, and the mean lambda of the epoch."""
+    held = probe_of(rate, HOLD_EPOCHS, 1.0, "hold_at_edge")
+    clock = np.asarray(held.clock, np.float64)
+    decays = weight_decay_by_epoch(clock, rate, momentum, num_steps)
+    refusals.check_held(decays, np.asarray(held.j_squared), rate, constant_d)
+    return (clock[1:] + clock[:-1]) / 2, decays
 
 
-def _check_growth(ordered: Float[np.ndarray, "entries"], constant_d: float, error: float, learning_rate: float) -> None:
-    """Raises a ValueError, with a learning rate to try, if the growth of J^2 in the probe is within its noise."""
-    growth = float(ordered[-1] - ordered[0])
-    if growth < _LEAST_GROWTH or not constant_d > _ERRORS * error:
-        larger = 0.05 / growth if growth > 0.0005 else 100
-        raise ValueError(
-            f"learning_rate = {learning_rate:g}: J^2 grows by {growth:.2g} in the probe's {PROBE_EPOCHS} epochs, too "
-            f"little to tell D = {constant_d:.3g} +- {error:.2g}; try {learning_rate * max(larger, 2):.2g}"
-        )
-
-
-def _check_held(
-    course: Float[np.ndarray, "epochs"], j_squared: Float[np.ndarray, "entries"], rate: float, constant_d: float
-) -> None:
-    """Raises a ValueError if the held epochs do not tell a decay."""
-    if not np.isfinite(course).all() or not np.isfinite(j_squared).all():
-        raise ValueError(f"learning_rate = {rate:g}: training held at J = 1 diverges; try {rate / 8:.2g}")
-    if not course[-(len(course) // 4) :].mean() > 0:
-        raise ValueError(
-            f"learning_rate = {rate:g}: the hold has taken no weight decay in the last of its {HOLD_EPOCHS} epochs at "
-            f"J = 1, though D = {constant_d:.3g} in the ordered phase; they are too few at this learning rate, or J^2 "
-            f"does not grow there; try {8 * rate:.2g}"
-        )
-
-
-def _check_probe(probe: training.Metrics, learning_rate: float) -> None:
-    """Raises a ValueError, with a learning rate to try, unless three entries beyond the first epoch are ordered."""
-    growth = probe.j_squared[1] - probe.j_squared[0]
-    if not np.isfinite(probe.train_loss).all():
-        raise ValueError(f"learning_rate = {learning_rate:g}: the probe diverges; try {learning_rate / 8:.2g}")
-    if (probe.j_squared[1:4] >= 1).any():
-        fitting = learning_rate * 0.4 / (PROBE_EPOCHS * growth)
-        raise ValueError(
-            f"learning_rate = {learning_rate:g}: J^2 leaves the ordered phase within the probe's first epochs "
-            f"(it is {probe.j_squared[1]:.3g} after the first); try {fitting:.2g}"
-        )
-
-
-def _largest_stable(
-    probe_of: Callable[..., training.Metrics], learning_rate: float, num_classes: int
-) -> tuple[float, int]:
+def _largest_stable(probe_of: ProbeOf, learning_rate: float, num_classes: int) -> tuple[float, int]:
     """Doubles (or halves) the learning rate from J = 1, an epoch each, and returns the last stable one."""
 
     def is_stable(rate: float) -> bool:
@@ -299,7 +250,7 @@ def _settings(dataset: Dataset, scale: float, largest_step: float) -> list[dict[
 def _seconds_per_epoch(dataset: Dataset, batch_size: int) -> float:
     """Time of an epoch by that of some steps, after a first call that compiles."""
     few = min(_TIMED_STEPS * batch_size, len(dataset.train_labels))
-    part = dataclasses.replace(
+    some = dataclasses.replace(
         dataset, train_images=dataset.train_images[:few], train_labels=dataset.train_labels[:few]
     )
     spec, key = training.Spec(dataset.num_classes, batch_size), jax.random.key(0)
@@ -309,6 +260,6 @@ def _seconds_per_epoch(dataset: Dataset, batch_size: int) -> float:
     seconds = []
     for _ in range(3):
         begin = time.perf_counter()
-        jax.block_until_ready(epoch(state, key, numbers, part, spec=spec))
+        jax.block_until_ready(epoch(state, key, numbers, some, spec=spec))
         seconds.append(time.perf_counter() - begin)
     return min(seconds[1:]) * len(dataset.train_labels) / few

@@ -1,4 +1,4 @@
-"""monitor: the course of every kernel's order parameters in anybody's training loop, in bounded memory."""
+"""monitor: the trajectory of every kernel's order parameters in anybody's training loop, in bounded memory."""
 
 import zlib
 from typing import Any, NamedTuple
@@ -70,7 +70,7 @@ def monitor(every: int = 100, capacity: int = 512, axes: Axes | None = None) -> 
     """Records (J0, J^2) of every kernel each `every` steps; changes no update, and may stand anywhere in a chain.
 
     When `capacity` entries are full, every second one is dropped and the distance between entries doubles, so that the
-    memory is bounded and the whole course is kept.
+    memory is bounded and the whole trajectory is kept.
 
     Args:
       every: steps between entries at first, >= 1.
@@ -99,7 +99,9 @@ def monitor(every: int = 100, capacity: int = 512, axes: Axes | None = None) -> 
             raise ValueError("monitor: there is no kernel in the parameters")
         j0, j_squared = (jnp.full((capacity, len(names)), jnp.nan, jnp.float32) for _ in range(2))
         step, stride = jnp.zeros((), jnp.int32), jnp.array(every, jnp.int32)
-        return varying_like(params, MonitorState(j0, j_squared, step, stride, jnp.asarray(_marks(names))))
+        return varying_like(
+            params, MonitorState(j0=j0, j_squared=j_squared, step=step, stride=stride, marks=jnp.asarray(_marks(names)))
+        )
 
     def update_fn(updates: optax.Updates, state: MonitorState, params: optax.Params | None = None):
         if params is None:
@@ -126,11 +128,11 @@ def _record(state: MonitorState, places: tuple[Float[Array, "kernels"], Float[Ar
     entry = state.step // stride
     j0 = thinned(state.j0).at[entry].set(places[0])
     j_squared = thinned(state.j_squared).at[entry].set(places[1])
-    return MonitorState(j0, j_squared, state.step, stride, state.marks)
+    return MonitorState(j0=j0, j_squared=j_squared, step=state.step, stride=stride, marks=state.marks)
 
 
 def monitored(state: Any, params: optax.Params, axes: Axes | None = None, group: str | None = None) -> Course:
-    """The course that a monitor within an optimizer's state has recorded.
+    """The trajectory that a monitor within an optimizer's state has recorded.
 
     Args:
       state: of the chain.

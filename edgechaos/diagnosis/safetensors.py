@@ -1,6 +1,5 @@
 """The .safetensors format: length of the header, header in JSON, and the bytes of the arrays, which stay on disk."""
 
-import dataclasses
 import itertools
 import json
 import mmap
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from edgechaos.errors import UserError
+from edgechaos.files import Unread
 
 _LARGEST_HEADER = 100_000_000  # bytes, the format's own limit
 _TYPES: dict[str, Any] = {
@@ -37,19 +37,6 @@ _UNREAD_BITS = {  # types of the format that are skipped: quantised, packed, or 
     "U64": 64,
     "C64": 64,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Unread:
-    """An array that is in a file but is not read.
-
-    Attributes:
-      shape: of it.
-      reason: why not, in the words of a report.
-    """
-
-    shape: tuple[int, ...]
-    reason: str
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from edgechaos.diagnosis.safetensors import Unread, read_index, read_safetensors
-from edgechaos.diagnosis.zipped import read_zipped
-from edgechaos.errors import UserError
+from edgechaos.diagnosis.safetensors import read_index, read_safetensors
+from edgechaos.errors import UserError, printable
+from edgechaos.files import Unread, read_zipped
 from edgechaos.training.kernels import path_name
 
 __all__ = ["Unread", "read_weights"]
@@ -106,15 +106,6 @@ def _first(error: Exception) -> str:
     """The first line of an error, printable and short."""
     lines = str(error).strip().splitlines() or [""]
     return printable(f"{lines[0] or type(error).__name__}")[:300]
-
-
-def printable(name: str) -> str:
-    r"""A name with what cannot be printed escaped: control characters, lone surrogates, marks of direction.
-
-    >>> print(printable("a" + chr(27) + "[2J" + chr(0xD800)))
-    a\x1b[2J\ud800
-    """
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
 
 
 def _named(tree: Any) -> dict[str, Any]:

@@ -19,13 +19,14 @@ _MOST_SLOTS_ELSEWHERE = 1024
 _ARRAYS_PER_SLOT = 12  # of N entries: x and the difference, their fields, products and temporaries
 _MATRICES = 4  # of N x N entries while the couplings are drawn
 _ZERO = 1e-5  # of the distance at the start
-_LOOKS = 20  # at the cells, in the course of the iterations
+_LOOKS = 20  # at the cells, while the iterations go on
 _AVERAGED = _LOOKS // 5  # looks that the last fifth spans
 _STEADY_LOOKS, _STEADY = 3, 0.03  # within which relative range a distance must stay for how many looks
 _APART = 0.5  # of |x|^2 + |x'|^2, which is the squared distance of unrelated states of mean 0
 _LINEAR = 1e-4  # of the same: a squared distance below it may still grow
 _ESCAPED = 1e9
-_PERTURBATIONS = 1e-12, 1.0  # beyond which 1e-5 of it underflows in float32, or exceeds the distance of any two states
+# of perturbation_std; beyond them 1e-5 of it underflows in float32, or exceeds the distance of any two states
+PERTURBATIONS = 1e-12, 1.0
 
 
 @struct.dataclass
@@ -100,13 +101,13 @@ def start_queue(disorder: Disorder, num_cells: int, num_slots: int) -> Queue:
     )
     outcome = Settled(jnp.zeros(num_cells, dtype), jnp.zeros(num_cells, int), jnp.zeros(num_cells, bool))
     return Queue(
-        x,
-        apart,
-        jnp.minimum(jnp.arange(num_slots), num_cells),
-        jnp.zeros(num_slots, int),
-        jnp.full((_AVERAGED, num_slots), jnp.inf, dtype),
-        jnp.array(min(num_slots, num_cells)),
-        outcome,
+        x=x,
+        difference=apart,
+        cell=jnp.minimum(jnp.arange(num_slots), num_cells),
+        iterations=jnp.zeros(num_slots, int),
+        recent=jnp.full((_AVERAGED, num_slots), jnp.inf, dtype),
+        waiting=jnp.array(min(num_slots, num_cells)),
+        outcome=outcome,
     )
 
 
@@ -161,13 +162,13 @@ def advance_queue(
     )
     leaving = jnp.where(done, queue.cell, len(j))
     return Queue(
-        jnp.where(done, disorder.start[:, None], x),
-        jnp.where(done, disorder.perturbation[:, None], apart),
-        jnp.where(done, jnp.minimum(queue.waiting + jnp.cumsum(done) - 1, len(j)), queue.cell),
-        jnp.where(done, 0, iterations),
-        jnp.where(done, jnp.inf, recent),
-        jnp.minimum(queue.waiting + done.sum(), len(j)),
-        jax.tree.map(lambda all_, new: all_.at[leaving].set(new, mode="drop"), queue.outcome, outcome),
+        x=jnp.where(done, disorder.start[:, None], x),
+        difference=jnp.where(done, disorder.perturbation[:, None], apart),
+        cell=jnp.where(done, jnp.minimum(queue.waiting + jnp.cumsum(done) - 1, len(j)), queue.cell),
+        iterations=jnp.where(done, 0, iterations),
+        recent=jnp.where(done, jnp.inf, recent),
+        waiting=jnp.minimum(queue.waiting + done.sum(), len(j)),
+        outcome=jax.tree.map(lambda all_, new: all_.at[leaving].set(new, mode="drop"), queue.outcome, outcome),
     )
 
 
@@ -279,7 +280,7 @@ def phase_diagram(
     errors.require_count("num_iterations", num_iterations, 20)
     errors.require_finite("j0_over_j", j0_over_j)
     errors.require("inverse_j", inverse_j, lambda entries: entries >= 1e-3, ">= 0.001")
-    smallest, largest = _PERTURBATIONS
+    smallest, largest = PERTURBATIONS
     errors.require(
         "perturbation_std",
         perturbation_std,

@@ -59,7 +59,7 @@ def asymptotic_distance(
 
 
 @struct.dataclass
-class Spread:
+class Variance:
     """Analysis of variance of ln(distance) over inputs and perturbations.
 
     Attributes:
@@ -77,13 +77,13 @@ class Spread:
     f_ratio: Float[Array, "*members"]
 
 
-def spread(distance: Float[Array | np.ndarray, "*members inputs perturbations"]) -> Spread:
+def variance_of(distance: Float[Array | np.ndarray, "*members inputs perturbations"]) -> Variance:
     """Splits the variance of ln(distance) into what inputs and what perturbations account for (one-way ANOVA).
 
     Args:
       distance: > 0, of each input under each of its perturbations, at least two of both.
 
-    >>> print(spread(jnp.array([[1.0, 1.1], [2.0, 2.2]])).input_share.round(1))
+    >>> print(variance_of(jnp.array([[1.0, 1.1], [2.0, 2.2]])).input_share.round(1))
     1.0
     """
     logarithm = jnp.log(jnp.asarray(distance))
@@ -91,7 +91,7 @@ def spread(distance: Float[Array | np.ndarray, "*members inputs perturbations"])
     within = jnp.var(logarithm, axis=-1, ddof=1).mean(-1)
     between = num_perturbations * jnp.var(logarithm.mean(-1), axis=-1, ddof=1)
     inputs = jnp.maximum(between - within, 0) / num_perturbations
-    return Spread(jnp.sqrt(inputs), jnp.sqrt(within), inputs / (inputs + within), between / within)
+    return Variance(jnp.sqrt(inputs), jnp.sqrt(within), inputs / (inputs + within), between / within)
 
 
 def shuffled(key: PRNGKeyArray, kernel: Float[Array, "n_in n_out"]) -> Float[Array, "n_in n_out"]:

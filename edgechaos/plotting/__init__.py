@@ -33,6 +33,7 @@ with extra("experiments"):
         path,
         phase_map,
     )
+    from edgechaos.plotting.optimum import Ends, against_j_squared, ranges
     from edgechaos.plotting.style import COLORS, EDGE, MARK, PREDICTION, TEST, TRAIN, color_of, deviation, figure
 
 __all__ = [
@@ -42,7 +43,9 @@ __all__ = [
     "PREDICTION",
     "TEST",
     "TRAIN",
+    "Ends",
     "against_j",
+    "against_j_squared",
     "branches",
     "cells",
     "color_of",
@@ -64,6 +67,7 @@ __all__ = [
     "points",
     "powers",
     "profile",
+    "ranges",
     "relaxation",
     "rescaled_trajectory",
     "rows",

@@ -49,19 +49,24 @@ def path(
     j_squared: Float[np.ndarray, "members epochs"],
     optimal_epoch: Float[np.ndarray, "members"],
 ) -> None:
-    """The members' ways through the diagram, with start, least test loss and end."""
+    """The members' ways through the diagram, with start, least test loss and end; J = 0 lies beyond it."""
     j = np.sqrt(j_squared)
     for member in np.flatnonzero(np.isfinite(optimal_epoch)):
         best = int(optimal_epoch[member])
-        x, y = j0[member] / j[member], 1 / j[member]
-        last = int(np.flatnonzero(np.isfinite(y))[-1])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            x, y = j0[member] / j[member], 1 / j[member]
+        inside = np.flatnonzero(np.isfinite(y))
+        if not len(inside):
+            continue
+        last = int(inside[-1])
         first = "path of training" not in axes.get_legend_handles_labels()[1]
         labels = ("path of training", "start", "least test loss", "last epoch") if first else (None,) * 4
         axes.plot(x, y, color=TRAIN, label=labels[0])
         axes.plot(x[0], y[0], "o", color="white", markeredgecolor=TRAIN, markersize=6, label=labels[1])
         axes.plot(x[best], y[best], "*", color=TEST, markeredgecolor="white", markersize=11, label=labels[2], zorder=3)
         axes.plot(x[last], y[last], "s", color=TRAIN, markeredgecolor="white", markersize=6, label=labels[3])
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
 
 
 def mark_cells(

@@ -3,11 +3,11 @@
 from edgechaos.errors import extra
 
 with extra("experiments"):
-    from edgechaos.runs.run import chosen_devices, run_sweep
+    from edgechaos.runs.machine import free_memory, processor
+    from edgechaos.runs.run import chosen_devices, find_kernels, run_sweep
     from edgechaos.runs.workdir import (
-        free_memory,
         keep_kernels,
-        processor,
+        read_json,
         read_kernels,
         record_provenance,
         revision,
@@ -18,9 +18,11 @@ with extra("experiments"):
 
 __all__ = [
     "chosen_devices",
+    "find_kernels",
     "free_memory",
     "keep_kernels",
     "processor",
+    "read_json",
     "read_kernels",
     "record_provenance",
     "revision",

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from edgechaos.errors import UserError
+from edgechaos.errors import UserError, blamed_on_machine
 
 logger = logging.getLogger(__name__)
 
@@ -123,16 +123,18 @@ def restore(directory: Path, template: Any, identity: str) -> Any | None:
       directory: as given to `save`.
       template: pytree of arrays or shapes with the expected shapes and types.
       identity: as given to `save`.
+
+    Raises:
+      UserError: one cannot be read just now, because memory, file handles or the file system fail; all stay in place.
     """
     if not directory.exists():
         return None
-    with _manager(directory) as manager:
-        steps = sorted(manager.all_steps(), reverse=True)
-    for step in steps:
+    for step in _steps(directory):
         try:
             with _quiet_threads():
                 return _read(directory, step, template, identity)
         except Exception as error:  # whatever a damaged file makes Orbax and TensorStore raise
+            _refuse_bad_moment(directory / str(step), error)
             aside = _set_aside(directory, step)
             logger.warning(
                 "the checkpoint of epoch %d is damaged (%s); kept as '%s', going back to the one before",
@@ -141,6 +143,36 @@ def restore(directory: Path, template: Any, identity: str) -> Any | None:
                 aside,
             )
     return None
+
+
+def _steps(directory: Path) -> list[int]:
+    """The steps of the complete checkpoints, the newest first.
+
+    Raises:
+      UserError: the folder cannot be listed just now.
+    """
+    try:
+        with _quiet_threads(), _manager(directory) as manager:
+            return sorted(manager.all_steps(), reverse=True)
+    except Exception as error:
+        _refuse_bad_moment(directory, error)
+        raise
+
+
+def _refuse_bad_moment(path: Path, error: Exception) -> None:
+    """Raises a UserError if not the checkpoint but the machine is to blame, also where only plain reading shows it."""
+    trouble = blamed_on_machine(error)
+    try:
+        for file in path.rglob("*"):
+            if file.is_file():
+                file.open("rb").close()
+    except OSError as other:
+        trouble = trouble or blamed_on_machine(other)
+    if trouble:
+        raise UserError(
+            f"'{path}' cannot be read just now ({trouble}); mend that and give the same command again, or remove it to "
+            "do without"
+        ) from error
 
 
 def _set_aside(directory: Path, step: int) -> Path:

@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from edgechaos import training
 from edgechaos.data.sources import DATASETS
 from edgechaos.runs.fields import Field, axes_of, declared, epochs_tuple, fields_of, folder, integer, one_of, real
-from edgechaos.theory import paper
+from edgechaos.theory import paper, scaling
 from edgechaos.theory.activations import ACTIVATIONS
-from edgechaos.theory.scaling import SCHEDULES
 from edgechaos.training.optim import MODES, OPTIMIZERS
 
 SWEEP_MODES = ("product", "zip")
@@ -43,12 +44,12 @@ class TrainingConfig(ResumableConfig):
 
     dataset: str = declared(
         Field(
-            str,
-            lambda value: value in DATASETS or value.endswith(".npz"),
-            f"one of {', '.join(DATASETS)}, or a file that ends in .npz",
-            "data set; a file must hold x_train, y_train, x_test and y_test",
-            DATASETS,
-            "fashion_mnist",
+            type=str,
+            allows=lambda value: value in DATASETS or value.endswith(".npz"),
+            allowed=f"one of {', '.join(DATASETS)}, or a file that ends in .npz",
+            meaning="data set; a file must hold x_train, y_train, x_test and y_test",
+            words=DATASETS,
+            default="fashion_mnist",
         )
     )
     data_dir: str = declared(folder("a folder, '' for the user's cache", "where data are cached and looked for", ""))
@@ -58,6 +59,9 @@ class TrainingConfig(ResumableConfig):
     )
     weight_decay: float = declared(
         real(lambda value: value >= 0, ">= 0", "lambda of Eq. 6: the gradient gets 2 lambda w", 0.0, "traced")
+    )
+    target: float = declared(
+        _later(real(lambda value: value > 0, "> 0", "J^2 that a constraint keeps; 1 is the edge", 1.0, "traced"))
     )
     batch_size: int = declared(integer(1, "B, samples per step, at most the training set", paper.BATCH_SIZE, "static"))
     init_j0: float = declared(
@@ -71,7 +75,7 @@ class TrainingConfig(ResumableConfig):
     schedule: str = declared(
         _later(
             one_of(
-                SCHEDULES,
+                scaling.SCHEDULES,
                 "what the learning rate does over a run's own length: stay, or fall to 0",
                 "constant",
                 "static",
@@ -103,7 +107,11 @@ class TrainingConfig(ResumableConfig):
     )
     sweep: dict[str, tuple] = declared(
         Field(
-            dict, lambda value: True, "fields with tuples of values", "what members differ in, beside the seed", (), {}
+            type=dict,
+            allows=lambda value: True,
+            allowed="fields with tuples of values",
+            meaning="what members differ in, beside the seed",
+            default={},
         )
     )
     sweep_mode: str = declared(
@@ -131,7 +139,7 @@ FORMER = {name: field.default for name, field in TRAINING_FIELDS.items() if fiel
 # with other values of these a run may be resumed; the last three belong to single experiments
 INCIDENTAL = (
     *(name for name, field in TRAINING_FIELDS.items() if field.role == "incidental"),
-    *("memory_gib", "fig2_workdir", "trials"),
+    *("memory_gib", "fig2_workdir", "trials", "histories"),
 )
 
 
@@ -162,3 +170,20 @@ def hyperparameters_of(config: TrainingConfig, **changes: float) -> training.Hyp
     """The traced numbers of a config's run, which spans its epochs."""
     values = {name: getattr(config, name) for name in TRACED}
     return training.Hyperparameters(**{**values, **changes}, num_epochs=float(config.epochs))
+
+
+def growth_of(config: TrainingConfig, num_samples: int, **changes: Any) -> scaling.Growth:
+    """What Eqs. 4, 5 and C5 say of J^2 in a run, with the config's D, which is that of the cross-entropy.
+
+    Args:
+      config: of the run.
+      num_samples: S.
+      **changes: values of a member that differ from the config's own.
+    """
+    run = dataclasses.replace(config, **changes)
+    scale = float(scaling.scale_factor(run.learning_rate, run.momentum, run.batch_size))
+    constant_d = run.constant_d if run.constant_d and run.loss == "cross_entropy" else np.nan
+    rate = float(scaling.relaxation_rate(scale, num_samples, run.weight_decay))
+    return scaling.Growth(
+        initial=run.init_j**2, slope=scale * constant_d, rate=rate, schedule=run.schedule, num_epochs=run.epochs
+    )

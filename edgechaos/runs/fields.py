@@ -46,7 +46,15 @@ class Field:
 
 def one_of(names: tuple[str, ...], meaning: str, default: Any = REQUIRED, role: Role = "run") -> Field:
     """A word out of a few."""
-    return Field(str, lambda value: value in names, f"one of {', '.join(names)}", meaning, names, default, role)
+    return Field(
+        type=str,
+        allows=lambda value: value in names,
+        allowed=f"one of {', '.join(names)}",
+        meaning=meaning,
+        words=names,
+        default=default,
+        role=role,
+    )
 
 
 def real(
@@ -57,28 +65,61 @@ def real(
     role: Role = "run",
 ) -> Field:
     """A finite number in a range."""
-    return Field(float, lambda value: math.isfinite(value) and allows(value), allowed, meaning, (), default, role)
+    return Field(
+        type=float,
+        allows=lambda value: math.isfinite(value) and allows(value),
+        allowed=allowed,
+        meaning=meaning,
+        default=default,
+        role=role,
+    )
 
 
 def integer(least: int, meaning: str, default: Any = REQUIRED, role: Role = "run") -> Field:
     """An integer from `least` on."""
-    return Field(int, lambda value: value >= least, f"an integer >= {least}", meaning, (), default, role)
+    return Field(
+        type=int,
+        allows=lambda value: value >= least,
+        allowed=f"an integer >= {least}",
+        meaning=meaning,
+        default=default,
+        role=role,
+    )
 
 
 def folder(allowed: str, meaning: str, default: Any = REQUIRED) -> Field:
     """A path on the machine of the moment."""
-    return Field(str, lambda value: True, allowed, meaning, (), default, "incidental")
+    return Field(
+        type=str,
+        allows=lambda value: True,
+        allowed=allowed,
+        meaning=meaning,
+        default=default,
+        role="incidental",
+    )
 
 
 def epochs_tuple(meaning: str, default: Any = REQUIRED) -> Field:
     """A tuple of distinct epochs, which may be empty."""
     return Field(
-        tuple,
-        lambda value: all(type(epoch) is int and epoch >= 0 for epoch in value) and len(set(value)) == len(value),
-        "a tuple of distinct integers >= 0, such as (1, 10)",
-        meaning,
-        (),
-        default,
+        type=tuple,
+        allows=lambda value: (
+            all(type(epoch) is int and epoch >= 0 for epoch in value) and len(set(value)) == len(value)
+        ),
+        allowed="a tuple of distinct integers >= 0, such as (1, 10)",
+        meaning=meaning,
+        default=default,
+    )
+
+
+def rising_tuple(meaning: str, example: str) -> Field:
+    """A tuple of rising numbers of something, which may be empty and does not bear on what is there."""
+    return Field(
+        type=tuple,
+        allows=lambda value: all(type(one) is int and one >= 1 for one in value) and sorted(set(value)) == list(value),
+        allowed=f"a tuple of rising integers >= 1, such as {example}",
+        meaning=meaning,
+        role="incidental",
     )
 
 
@@ -134,8 +175,6 @@ def validate(config: Mapping[str, Any], kind: type[Config]) -> Config:
         raise UserError(
             f"momentum = {config['momentum']}: must be 0 with optimizer = 'adam', which has betas of its own"
         )
-    if config.get("init_j") == 0 and str(config.get("constraint")).endswith("_at_start"):
-        raise UserError(f"init_j = 0: must be > 0 with constraint = '{config['constraint']}', whose radius it is")
     if config["num_seeds"] > _SEEDS:
         raise UserError(f"num_seeds = {config['num_seeds']}: must be at most {_SEEDS}, as many as there are seeds")
     if config["seed"] + config["num_seeds"] > _SEEDS:

@@ -1,4 +1,4 @@
-"""A batch of members from its beginning, or where a checkpoint left it, to its end or a request to stop."""
+"""A group of members from its beginning, or where a checkpoint left it, to its end or a request to stop."""
 
 import dataclasses
 import functools
@@ -30,16 +30,13 @@ from edgechaos.runs.history import (
     enter_epoch,
     fill_record,
     merge_pieces,
+    with_former_names,
+    with_present_names,
     write_piece,
 )
 from edgechaos.runs.interruption import Interrupted
-from edgechaos.runs.members import (
-    Columns,
-    Group,
-    MemberSequence,
-    lanes_of,
-    member_keys,
-)
+from edgechaos.runs.members import Columns, Group, MemberSequence, lanes_of, member_keys
+from edgechaos.runs.resumable import Chore, advance_until
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +46,7 @@ _NEAR_EDGE = 0.1  # of |J^2 - 1|, within which the kernel nearest to the edge is
 
 @dataclasses.dataclass
 class Run:
-    """What all batches of a run share.
+    """What all groups of a run share.
 
     Attributes:
       directory: an open work directory.
@@ -57,10 +54,10 @@ class Run:
       dataset: on the devices.
       mesh: of this process's devices, along the members.
       whole: the record of all members.
-      places: all members in their sequence, of which a batch is a stretch.
-      at_once: the most members of a batch.
+      sequence: all members, of which a group is a stretch.
+      at_once: the most members of a group.
       costs: relative cost of an epoch of each member.
-      share: the batches of this process.
+      share: the groups of this process.
       bar: progress over all members for process 0, else over the share.
       is_asked_to_stop: whether the run should save and end.
       refresh: draws the history so far.
@@ -71,7 +68,7 @@ class Run:
     dataset: Dataset
     mesh: Mesh
     whole: Record
-    places: MemberSequence
+    sequence: MemberSequence
     at_once: int
     costs: np.ndarray
     share: list[Group]
@@ -85,27 +82,27 @@ class Underway:
     """Members that are computed together.
 
     Attributes:
-      stretch: of the run's order.
+      group: a stretch of the run's sequence.
       record: of its members.
       state: on the devices, with a leading axis of members, padded to a multiple of the devices.
       epoch: epochs behind.
     """
 
-    stretch: Group
+    group: Group
     record: Record
     state: training.TrainState
     epoch: int
 
 
-def train_group(shared: Run, stretch: Group) -> None:
-    """Trains the members of one batch to their ends, and keeps the outcome as a part.
+def train_group(shared: Run, group: Group) -> None:
+    """Trains the members of one group to their ends, and keeps the outcome as a piece.
 
     Raises:
       Interrupted: by Ctrl-C or SIGTERM, after the state was saved.
     """
-    members = shared.places.members[stretch.places()]
+    members = shared.sequence.of(group)
     columns = columns_of(shared.whole.columns, members)
-    padded = np.concatenate([members, np.repeat(members[-1:], _size(shared, stretch) - len(members))])
+    padded = np.concatenate([members, np.repeat(members[-1:], _size(shared, group) - len(members))])
     split = NamedSharding(shared.mesh, PartitionSpec("members"))
     all_columns = shared.whole.columns
     numbers = {name: jnp.asarray(all_columns[name][padded], jnp.float32) for name in (*TRACED, "epochs")}
@@ -117,61 +114,63 @@ def train_group(shared: Run, stretch: Group) -> None:
     # one member on each device needs no vmap, and has the same bits wherever it is computed
     compiled = {"spec": spec, "vectorized": len(padded) > shared.mesh.devices.size, "mesh": shared.mesh}
     start = functools.partial(training.start_members, keys, hyperparameters, shared.dataset, **compiled)
-    batch = _begin(shared, stretch, columns, start, split)
+    underway = _begin(shared, group, columns, start, split)
     _advance(
-        shared, batch, lambda state: training.advance_members(state, keys, hyperparameters, shared.dataset, **compiled)
+        shared,
+        underway,
+        lambda state: training.advance_members(state, keys, hyperparameters, shared.dataset, **compiled),
     )
-    if batch.record.is_running().any():
-        _save(shared, batch)
+    if underway.record.is_running().any():
+        _save(shared, underway)
         name = (
             f"member {members[0] + 1} of {len(shared.whole.diverged)}, "
-            if stretch.size < len(shared.places.members)
+            if group.size < len(shared.sequence.members)
             else ""
         )
-        raise Interrupted(why_stopped(shared, f"after {name}epoch {batch.epoch}"))
-    write_piece(shared.directory, stretch, batch.record.state())
-    checkpoints.remove(checkpoint_folder(shared.directory, stretch))
+        raise Interrupted(why_stopped(shared, f"after {name}epoch {underway.epoch}"))
+    write_piece(shared.directory, group, underway.record.state())
+    checkpoints.remove(checkpoint_folder(shared.directory, group))
 
 
-def _size(shared: Run, stretch: Group) -> int:
-    """Members to compute together, a multiple of the devices; those beyond the batch's own repeat the last of them."""
-    size = max(stretch.size, lanes_of(shared.whole.columns, shared.places, shared.at_once, stretch))
+def _size(shared: Run, group: Group) -> int:
+    """Members to compute together, a multiple of the devices; those beyond the group's own repeat the last of them."""
+    size = max(group.size, lanes_of(shared.whole.columns, shared.sequence, shared.at_once, group))
     devices = shared.mesh.devices.size
     return -(-size // devices) * devices
 
 
 def _begin(
     shared: Run,
-    stretch: Group,
+    group: Group,
     columns: Columns,
     start: Callable[[], tuple[training.TrainState, training.Metrics]],
     split: NamedSharding,
 ) -> Underway:
     """Resumes from the newest intact checkpoint, else starts; history.npz is an output and never read back."""
     fresh = empty_record(columns)
-    saved = _restore(shared, stretch, jax.eval_shape(start)[0])
+    saved = _restore(shared, group, jax.eval_shape(start)[0])
     if saved is None:
         state, first = start()
         enter_epoch(fresh, 0, first)
-        batch = Underway(stretch, fresh, state, 0)
-        _keep_kernels(shared, batch)
+        underway = Underway(group, fresh, state, 0)
+        _keep_kernels(shared, underway)
     else:
-        fill_record(fresh, np.arange(stretch.size), saved["record"])
-        batch = Underway(stretch, fresh, jax.device_put(saved["state"], split), int(saved["epoch"]))
-        logger.info("resuming '%s' after epoch %d", shared.directory, batch.epoch)
-    fill_record(shared.whole, shared.places.members[stretch.places()], fresh.state())
+        fill_record(fresh, np.arange(group.size), saved["record"])
+        underway = Underway(group, fresh, jax.device_put(saved["state"], split), int(saved["epoch"]))
+        logger.info("resuming '%s' after epoch %d", shared.directory, underway.epoch)
+    fill_record(shared.whole, shared.sequence.of(group), fresh.state())
     move(shared)
-    return batch
+    return underway
 
 
-def _restore(shared: Run, stretch: Group, shapes: training.TrainState) -> dict[str, Any] | None:
-    """The checkpoint of a batch, which may be part of a longer one's; padded again for the devices there are now."""
-    holders = [one for one in begun_groups(shared.directory) if one.holds(stretch)]
+def _restore(shared: Run, group: Group, shapes: training.TrainState) -> dict[str, Any] | None:
+    """The checkpoint of a group, or its members in that of a longer one; padded again for the devices there are now."""
+    holders = [one for one in begun_groups(shared.directory) if one.holds(group)]
     for holder in sorted(holders, key=lambda one: one.size):
         saved = _read(shared, holder, shapes)
         if saved is not None:
-            mine = np.arange(stretch.size) + stretch.first - holder.first
-            padding = np.repeat(mine[-1:], jax.tree.leaves(shapes)[0].shape[0] - stretch.size)
+            mine = np.arange(group.size) + group.first - holder.first
+            padding = np.repeat(mine[-1:], jax.tree.leaves(shapes)[0].shape[0] - group.size)
             return {
                 "state": _take(saved["state"], np.concatenate([mine, padding])),
                 "record": _take(saved["record"], mine),
@@ -180,13 +179,15 @@ def _restore(shared: Run, stretch: Group, shapes: training.TrainState) -> dict[s
     return None
 
 
-def _read(shared: Run, stretch: Group, shapes: training.TrainState) -> dict[str, Any] | None:
-    """The newest intact checkpoint that was saved of just this batch, without padding."""
-    columns = columns_of(shared.whole.columns, shared.places.members[stretch.places()])
-    states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((stretch.size, *leaf.shape[1:]), leaf.dtype), shapes)
-    template = {"state": states, "record": empty_record(columns).state(), "epoch": np.zeros((), int)}
-    folder = checkpoint_folder(shared.directory, stretch)
-    return checkpoints.restore(folder, template, _identity(shared, stretch))
+def _read(shared: Run, group: Group, shapes: training.TrainState) -> dict[str, Any] | None:
+    """The newest intact checkpoint that was saved of just this group, without padding."""
+    columns = columns_of(shared.whole.columns, shared.sequence.of(group))
+    states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((group.size, *leaf.shape[1:]), leaf.dtype), shapes)
+    record = with_former_names(empty_record(columns).state())
+    template = {"state": states, "record": record, "epoch": np.zeros((), int)}
+    folder = checkpoint_folder(shared.directory, group)
+    saved = checkpoints.restore(folder, template, _identity(shared, group))
+    return saved and {**saved, "record": with_present_names(saved["record"])}
 
 
 def _take(tree: Any, members: Int[np.ndarray, "some"]) -> Any:
@@ -194,9 +195,9 @@ def _take(tree: Any, members: Int[np.ndarray, "some"]) -> Any:
     return jax.tree.map(lambda leaf: leaf[members], tree)
 
 
-def _identity(shared: Run, stretch: Group) -> str:
+def _identity(shared: Run, group: Group) -> str:
     """A checkpoint fits the same members of the same config only, whatever others there are."""
-    members = member_keys(columns_of(shared.whole.columns, shared.places.members[stretch.places()]))
+    members = member_keys(columns_of(shared.whole.columns, shared.sequence.of(group)))
     same_for_all = {
         name: value for name, value in as_record(shared.config).items() if name not in (*MEMBER_FIELDS, *INCIDENTAL)
     }
@@ -205,62 +206,63 @@ def _identity(shared: Run, stretch: Group) -> str:
 
 def _advance(
     shared: Run,
-    batch: Underway,
+    underway: Underway,
     advance: Callable[[training.TrainState], tuple[training.TrainState, training.Metrics]],
 ) -> None:
     """Goes on until the last epoch, a request to stop, or the end of the last living member."""
-    former = batch.record.seconds.copy()
-    begin = saved_at = refreshed_at = time.monotonic()
-    refresh_seconds = 0.0
-    while batch.record.is_running().any() and not shared.is_asked_to_stop():
-        batch.state, metrics = advance(batch.state)
-        batch.epoch += 1
-        enter_epoch(batch.record, batch.epoch, metrics)
-        _keep_kernels(shared, batch)
-        now = time.monotonic()
-        batch.record.seconds[:] = former + (now - begin) / batch.stretch.size
-        fill_record(shared.whole, shared.places.members[batch.stretch.places()], batch.record.state())
-        _show(shared, batch)
-        if now - saved_at > shared.config.checkpoint_seconds:
-            _save(shared, batch)
-            saved_at = time.monotonic()
-        if processes.is_first() and now - refreshed_at > max(5.0, refresh_seconds / _REFRESH_SHARE):
-            before = time.monotonic()
-            if jax.process_count() > 1:
-                merge_pieces(shared.directory, shared.whole, shared.places.members, finished_only=False)
-            shared.refresh(shared.whole.history())
-            refreshed_at = time.monotonic()
-            refresh_seconds = refreshed_at - before
+    former, begin = underway.record.seconds.copy(), time.monotonic()
+
+    def one_epoch() -> None:
+        underway.state, metrics = advance(underway.state)
+        underway.epoch += 1
+        enter_epoch(underway.record, underway.epoch, metrics)
+        _keep_kernels(shared, underway)
+        underway.record.seconds[:] = former + (time.monotonic() - begin) / underway.group.size
+        fill_record(shared.whole, shared.sequence.of(underway.group), underway.record.state())
+        _show(shared, underway)
+
+    save = Chore(lambda: _save(shared, underway), lambda took: shared.config.checkpoint_seconds)
+    refresh = Chore(lambda: _refresh(shared), lambda took: max(5.0, took / _REFRESH_SHARE))
+    chores = [save, refresh] if processes.is_first() else [save]
+    advance_until(lambda: not underway.record.is_running().any(), shared.is_asked_to_stop, one_epoch, chores)
 
 
-def _show(shared: Run, batch: Underway) -> None:
+def _refresh(shared: Run) -> None:
+    """Draws the history so far, that of other processes included."""
+    if jax.process_count() > 1:
+        merge_pieces(shared.directory, shared.whole, shared.sequence.members, finished_only=False)
+    shared.refresh(shared.whole.history())
+
+
+def _show(shared: Run, underway: Underway) -> None:
     """Moves the progress bar on, and shows J^2, test loss and accuracy: means over the living members."""
-    alive = ~batch.record.diverged & (batch.epoch <= batch.record.columns["epochs"])
+    alive = ~underway.record.diverged & (underway.epoch <= underway.record.columns["epochs"])
     means = [
-        batch.record.arrays[name][alive, batch.epoch].mean() if alive.any() else np.nan
+        underway.record.arrays[name][alive, underway.epoch].mean() if alive.any() else np.nan
         for name in ("j_squared", "test_loss", "test_accuracy")
     ]
-    number, several = shared.share.index(batch.stretch) + 1, len(shared.share) > 1
-    which = [processes.name(), f"part {number} of {len(shared.share)}" if several else ""]
-    epochs = f"epoch {batch.epoch} of {batch.record.columns['epochs'].max()}"
+    number, several = shared.share.index(underway.group) + 1, len(shared.share) > 1
+    which = [processes.name(), f"group {number} of {len(shared.share)}" if several else ""]
+    epochs = f"epoch {underway.epoch} of {underway.record.columns['epochs'].max()}"
     shared.bar.set_description_str(", ".join([*filter(None, which), epochs]), False)
     shared.bar.set_postfix_str("J^2 {:.3f}, test loss {:.3f}, accuracy {:.3f}".format(*means), refresh=False)
     move(shared)
 
 
-def _save(shared: Run, batch: Underway) -> None:
+def _save(shared: Run, underway: Underway) -> None:
     """Writes the history for readers and the checkpoint for the next process."""
     if processes.is_first():
         write_npz(shared.directory / "history.npz", shared.whole.history())
     else:
-        write_piece(shared.directory, batch.stretch, batch.record.state())
-    state = jax.tree.map(lambda leaf: np.asarray(leaf)[: batch.stretch.size], batch.state)
-    content = {"state": state, "record": batch.record.state(), "epoch": np.array(batch.epoch)}
-    folder = checkpoint_folder(shared.directory, batch.stretch)
-    checkpoints.save(folder, batch.epoch, content, _identity(shared, batch.stretch))
+        write_piece(shared.directory, underway.group, underway.record.state())
+    state = jax.tree.map(lambda leaf: np.asarray(leaf)[: underway.group.size], underway.state)
+    record = with_former_names(underway.record.state())
+    content = {"state": state, "record": record, "epoch": np.array(underway.epoch)}
+    folder = checkpoint_folder(shared.directory, underway.group)
+    checkpoints.save(folder, underway.epoch, content, _identity(shared, underway.group))
 
 
-def _keep_kernels(shared: Run, batch: Underway) -> None:
+def _keep_kernels(shared: Run, underway: Underway) -> None:
     """Writes the hidden kernels of a chosen epoch, and each member's kernel nearest to J = 1 so far.
 
     Both come before the epoch's checkpoint, so that a resumed run has those of the epochs behind it.
@@ -268,14 +270,14 @@ def _keep_kernels(shared: Run, batch: Underway) -> None:
     chosen = shared.config.keep_kernels_at
     if not chosen:
         return
-    running = batch.record.epochs_done == batch.epoch
-    gap = np.nan_to_num(np.abs(batch.record.arrays["j_squared"][:, : batch.epoch + 1] - 1), nan=np.inf)
-    nearest = running & (gap.argmin(1) == batch.epoch) & (gap[:, -1] < _NEAR_EDGE)
-    for name, which in ((f"epoch-{batch.epoch}", running & (batch.epoch in chosen)), ("edge", nearest)):
+    running = underway.record.epochs_done == underway.epoch
+    gap = np.nan_to_num(np.abs(underway.record.arrays["j_squared"][:, : underway.epoch + 1] - 1), nan=np.inf)
+    nearest = running & (gap.argmin(1) == underway.epoch) & (gap[:, -1] < _NEAR_EDGE)
+    for name, which in ((f"epoch-{underway.epoch}", running & (underway.epoch in chosen)), ("edge", nearest)):
         if which.any():
-            kernels = np.asarray(batch.state.params["hidden"]["kernel"])[: len(which)][which]
-            places = np.arange(batch.stretch.first, batch.stretch.first + batch.stretch.size)[which]
-            workdir.keep_kernels(shared.directory, name, kernels, batch.epoch, places)
+            kernels = np.asarray(underway.state.params["hidden"]["kernel"])[: len(which)][which]
+            places = np.arange(underway.group.first, underway.group.first + underway.group.size)[which]
+            workdir.keep_kernels(shared.directory, name, kernels, underway.epoch, places)
 
 
 def move(shared: Run) -> None:

@@ -3,6 +3,7 @@
 Every group has files of its own, a piece of the history and checkpoints, so that several processes may write.
 """
 
+import contextlib
 import dataclasses
 import logging
 import shutil
@@ -15,13 +16,14 @@ from jaxtyping import Bool, Float, Int
 
 from edgechaos import training
 from edgechaos.files import read_npz, write_npz
-from edgechaos.runs.config import AXES, FORMER, TRAINING_FIELDS
-from edgechaos.runs.members import Columns, Group, member_keys, parse_group
+from edgechaos.runs.config import AXES, FORMER, TRAINING_FIELDS, TrainingConfig
+from edgechaos.runs.machine import require_memory
+from edgechaos.runs.members import Columns, Group, count_members, member_keys, parse_group
 
 logger = logging.getLogger(__name__)
 
 METRICS = (
-    *("j0", "j_squared", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "decay"),
+    *("j0", "j_squared", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "clock"),
     *("calibrated_test_loss", "inverse_temperature", "logit_rms"),
 )
 ARRAYS = {
@@ -32,8 +34,8 @@ ARRAYS = {
     "test_loss": "[member, epochs + 1] the loss on the test set",
     "train_accuracy": "[member, epochs + 1] share in [0, 1], taken like train_loss",
     "test_accuracy": "[member, epochs + 1] share in [0, 1] on the test set",
-    "decay": "[member, epochs + 1] sum over the steps so far of the share of a weight that hold_at_edge removes; "
-    "0 without it",
+    "clock": "[member, epochs + 1] sum over the steps so far of delta, the share of a weight that hold_at_edge "
+    "removes; 0 without it",
     "calibrated_test_loss": "[member, epochs + 1] test cross-entropy of the logits times an inverse temperature that "
     "is fitted on one half of the test set and judged on the other, mean of both ways round",
     "inverse_temperature": "[member, epochs + 1] mean of the two fits, in [0.001, 1000]; a boundary where a fit has "
@@ -43,13 +45,40 @@ ARRAYS = {
     "seed": "[member] PRNG seed",
     "epochs_done": "[member] epochs behind its last finite entries",
     "diverged": "[member] whether its loss or weights ceased to be finite",
-    "seconds": "[member] seconds of computing, over all resumed parts",
+    "seconds": "[member] seconds of computing, over all resumptions",
 }
+
+_FORMER_NAMES = {"clock": "decay"}  # of arrays, in older files and in all checkpoints
+
+
+def with_former_names(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays by the names that checkpoints have."""
+    return {_FORMER_NAMES.get(name, name): values for name, values in arrays.items()}
+
+
+def with_present_names(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays of a file, whatever its age, by the names of today."""
+    present = {former: name for name, former in _FORMER_NAMES.items()}
+    return {present.get(name, name): values for name, values in arrays.items()}
+
+
+_COPIES, _BYTES_OF_A_MEMBER = 4, 4096  # of the metrics: whole, group, checkpoint, figure; and of what names a member
+
+
+def require_room(config: TrainingConfig) -> None:
+    """Refuses a run whose history alone would not fit into memory, before anything is made for it.
+
+    Raises:
+      UserError: names the numbers that are too large.
+    """
+    number, epochs = count_members(config), max(config.sweep.get("epochs", (config.epochs,)))
+    need = number * (_BYTES_OF_A_MEMBER + _COPIES * 4 * len(METRICS) * (epochs + 1))
+    require_memory(f"{number} histories of {epochs} epochs", need, "take fewer seeds, values or epochs")
 
 
 @dataclasses.dataclass
 class Record:
-    """What the host knows of the members, in a run or in one batch of it.
+    """What the host knows of the members, in a run or in one group of it.
 
     Attributes:
       columns: what tells the members apart.
@@ -82,16 +111,22 @@ def empty_record(columns: Columns) -> Record:
     """A record of members that have not begun."""
     size, length = len(columns["seed"]), int(columns["epochs"].max()) + 1
     arrays = {name: np.full((size, length), np.nan, np.float32) for name in METRICS}
-    return Record(columns, arrays, np.zeros(size, int), np.zeros(size, bool), np.zeros(size))
+    return Record(
+        columns=columns,
+        arrays=arrays,
+        epochs_done=np.zeros(size, int),
+        diverged=np.zeros(size, bool),
+        seconds=np.zeros(size),
+    )
 
 
-def columns_of(columns: Columns, members: Int[np.ndarray, "batch"]) -> Columns:
+def columns_of(columns: Columns, members: Int[np.ndarray, "group"]) -> Columns:
     """The columns of some members."""
     return {name: values[members] for name, values in columns.items()}
 
 
-def fill_record(record: Record, members: Int[np.ndarray, "batch"], state: Mapping[str, Any]) -> None:
-    """Writes what is known of some members, as `Record.state` of a batch gives it, into a record of all."""
+def fill_record(record: Record, members: Int[np.ndarray, "group"], state: Mapping[str, Any]) -> None:
+    """Writes what is known of some members, as `Record.state` of a group gives it, into a record of all."""
     for name, values in record.state().items():
         new = np.asarray(state[name])
         if new.ndim == 2:
@@ -103,6 +138,7 @@ def fill_record(record: Record, members: Int[np.ndarray, "batch"], state: Mappin
 
 def adopt_members(record: Record, history: Mapping[str, np.ndarray]) -> None:
     """Takes over the members of an earlier history.npz that had come to their ends; what it did not measure is NaN."""
+    history = with_present_names(history)
     place = {key: member for member, key in enumerate(member_keys(record.columns))}
     columns = {name: _column(history, name) for name in record.columns}
     ended = history["diverged"] | (history["epochs_done"] == history["epochs"])
@@ -134,46 +170,48 @@ def enter_epoch(record: Record, epoch: int, metrics: training.Metrics) -> None:
 
 
 def begin_pieces(directory: Path) -> None:
-    """Makes the folder of the records."""
-    (directory / "parts").mkdir(exist_ok=True)
+    """Makes the folder of the pieces; one of an older version, parts/, becomes that."""
+    with contextlib.suppress(FileNotFoundError):
+        (directory / "parts").rename(directory / "pieces")
+    (directory / "pieces").mkdir(exist_ok=True)
 
 
-def write_piece(directory: Path, stretch: Group, state: dict[str, np.ndarray]) -> None:
-    """Keeps a batch's `Record.state`."""
-    write_npz(directory / "parts" / f"{stretch}.npz", state)
+def write_piece(directory: Path, group: Group, state: dict[str, np.ndarray]) -> None:
+    """Keeps a group's `Record.state`."""
+    write_npz(directory / "pieces" / f"{group}.npz", state)
 
 
-def merge_pieces(directory: Path, whole: Record, order: Int[np.ndarray, "members"], finished_only: bool) -> None:
-    """Fills in the kept records of batches, where they know more than `whole`.
+def merge_pieces(directory: Path, whole: Record, sequence: Int[np.ndarray, "members"], finished_only: bool) -> None:
+    """Fills in the pieces of groups, where they know more than `whole`.
 
     Raises:
       UserError: one is damaged.
     """
-    for path in sorted((directory / "parts").glob("[0-9]*.npz")):
-        stretch = parse_group(path.stem)
-        if stretch is None or not whole.is_running()[order[stretch.places()]].any():
+    for path in sorted((directory / "pieces").glob("[0-9]*.npz")):
+        group = parse_group(path.stem)
+        if group is None or not whole.is_running()[sequence[group.places()]].any():
             continue
-        members = order[stretch.places()]
+        members = sequence[group.places()]
         one = empty_record(columns_of(whole.columns, members))
-        fill_record(one, np.arange(len(members)), read_npz(path))
+        fill_record(one, np.arange(len(members)), with_present_names(read_npz(path)))
         if one.is_running().any() and finished_only:
             continue
         newer = one.epochs_done >= whole.epochs_done[members]
         fill_record(whole, members[newer], {name: values[newer] for name, values in one.state().items()})
 
 
-def checkpoint_folder(directory: Path, stretch: Group) -> Path:
-    """Folder of a batch's checkpoints."""
-    return directory / f"checkpoint-{stretch}"
+def checkpoint_folder(directory: Path, group: Group) -> Path:
+    """Folder of a group's checkpoints."""
+    return directory / f"checkpoint-{group}"
 
 
 def begun_groups(directory: Path) -> list[Group]:
-    """The batches that left checkpoints."""
+    """The groups that left checkpoints."""
     named = [parse_group(path.name.removeprefix("checkpoint-")) for path in directory.glob("checkpoint-*")]
-    return [stretch for stretch in named if stretch is not None]
+    return [group for group in named if group is not None]
 
 
 def remove_pieces(directory: Path) -> None:
     """Removes what a finished run no longer needs."""
-    for path in (*directory.glob("checkpoint*"), directory / "parts"):
+    for path in (*directory.glob("checkpoint*"), directory / "pieces", directory / "parts"):
         shutil.rmtree(path, ignore_errors=True)

@@ -33,4 +33,4 @@ def stop_requests(unit: str) -> Iterator[threading.Event]:
         yield requested
     finally:
         for number, handler in former.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

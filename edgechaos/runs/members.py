@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from edgechaos.errors import UserError
 from edgechaos.runs.config import AXES, STATIC, TrainingConfig
 from edgechaos.runs.fields import combinations
 
@@ -20,7 +21,15 @@ Columns = dict[str, Shaped[np.ndarray, "members"]]
 
 _VECTORIZED_UP_TO = 256  # neurons; wider layers fill a processor's cores by themselves (BUILD_NOTES.md)
 _MOST_VECTORIZED = 32  # members per device
+_MOST_MEMBERS = 10**6
 _COPIES = 4  # of the parameters: weights, velocity, gradient, and one more while they are updated
+
+
+def count_members(config: TrainingConfig) -> int:
+    """How many members a config has, told without making a list of them."""
+    lengths = [len(values) for values in config.sweep.values()]
+    combined = math.prod(lengths) if config.sweep_mode == "product" else min(lengths, default=1)
+    return combined * config.num_seeds
 
 
 def sweep_members(config: TrainingConfig) -> Columns:
@@ -28,7 +37,12 @@ def sweep_members(config: TrainingConfig) -> Columns:
 
     Args:
       config: validated; `sweep` maps fields to tuples, of which `sweep_mode` makes a "product" or a "zip".
+
+    Raises:
+      UserError: there are more than a million of them, as in a damaged record.
     """
+    if count_members(config) > _MOST_MEMBERS:
+        raise UserError(f"{count_members(config)} members: must be at most {_MOST_MEMBERS}")
     own = {name: getattr(config, name) for name in AXES}
     seeds = range(config.seed, config.seed + config.num_seeds)
     rows = [
@@ -101,7 +115,7 @@ def members_at_once(
 
 
 class Group(NamedTuple):
-    """`size` places of the order, from `first` on."""
+    """`size` places of the sequence, from `first` on."""
 
     first: int
     size: int
@@ -111,7 +125,7 @@ class Group(NamedTuple):
         return self.first <= other.first and other.first + other.size <= self.first + self.size
 
     def places(self) -> slice:
-        """For indexing the order."""
+        """For indexing the sequence."""
         return slice(self.first, self.first + self.size)
 
     def __str__(self) -> str:
@@ -120,7 +134,7 @@ class Group(NamedTuple):
 
 
 def parse_group(text: str) -> Group | None:
-    """The stretch that a file's name tells, if it does."""
+    """The group that a file's name tells, if it does."""
     first, separator, count = text.rpartition("-")
     return Group(int(first), int(count)) if separator and first.isdecimal() and count.isdecimal() else None
 
@@ -130,14 +144,14 @@ def program_of(columns: Columns, member: int) -> tuple:
     return tuple(columns[name][member].item() for name in STATIC)
 
 
-def first_order(columns: Columns) -> Int[np.ndarray, "members"]:
+def first_sequence(columns: Columns) -> Int[np.ndarray, "members"]:
     """The members, those of one program side by side and of similar length next to each other."""
     members = range(len(columns["seed"]))
     return np.array(sorted(members, key=lambda member: (program_of(columns, member), columns["epochs"][member])), int)
 
 
 class MemberSequence(NamedTuple):
-    """The members in the order that names their files.
+    """The members in the sequence that names their files.
 
     Attributes:
       members: the member at each place.
@@ -146,6 +160,10 @@ class MemberSequence(NamedTuple):
 
     members: Int[np.ndarray, "places"]
     generation: Int[np.ndarray, "places"]
+
+    def of(self, group: Group) -> Int[np.ndarray, "group"]:
+        """The members of a group."""
+        return self.members[group.places()]
 
 
 def sequence_of(columns: Columns, former: Iterable[Columns] = ()) -> MemberSequence:
@@ -159,55 +177,59 @@ def sequence_of(columns: Columns, former: Iterable[Columns] = ()) -> MemberSeque
     generation_of: dict[int, int] = {}
     for generation, some in enumerate((*former, columns)):
         names = member_keys(some)
-        for member in first_order(some):
+        for member in first_sequence(some):
             generation_of.setdefault(member_of[names[member]], generation)
     return MemberSequence(np.array(list(generation_of), int), np.array(list(generation_of.values()), int))
 
 
-def lanes_of(columns: Columns, places: MemberSequence, at_once: int, stretch: Group) -> int:
-    """Members in the largest batch of a stretch's program and generation, so that each batch of it compiles once.
+def lanes_of(columns: Columns, sequence: MemberSequence, at_once: int, group: Group) -> int:
+    """Members in the largest group of a group's program and generation, so that all such groups compile once.
 
-    It does not depend on what is done, so that a batch has the same bits whether or not it was interrupted.
+    It does not depend on what is done, so that a group has the same bits whether or not it was interrupted.
     """
-    kinds = [(program_of(columns, member), generation) for member, generation in zip(*places, strict=True)]
-    number = kinds.count(kinds[stretch.first])
+    kinds = [(program_of(columns, member), generation) for member, generation in zip(*sequence, strict=True)]
+    number = kinds.count(kinds[group.first])
     return -(-number // -(-number // at_once))
 
 
 def groups_of(
     columns: Columns,
-    places: MemberSequence,
+    sequence: MemberSequence,
     at_once: int,
     done: Bool[np.ndarray, "places"],
     begun: Iterable[Group] = (),
 ) -> list[Group]:
-    """Splits what is not done into batches that have one program and, if begun, one epoch behind them.
+    """Splits what is not done into groups that have one program and, if begun, one epoch behind them.
+
+    A group may go on from the checkpoint of a longer one. Say that 2 devices began six members as 0-6, and that 3
+    devices, a member each, go on: they make 0-3 and 3-3 of it, which read 0-6 and save files of their own. If only 0-3
+    came to a later epoch then, 0-6 still holds the newest of 3-3. So within a longer one, a shorter one is the newer.
 
     Args:
       columns: of all members.
-      places: where they stand.
-      at_once: the most members of a batch, >= 1.
+      sequence: where they stand.
+      at_once: the most members of a group, >= 1.
       done: for each place of the sequence.
-      begun: batches of earlier processes that left a checkpoint; within a longer one, a shorter one is the newer.
+      begun: groups of earlier processes that left a checkpoint.
     """
-    kinds = [(program_of(columns, member), generation) for member, generation in zip(*places, strict=True)]
+    kinds = [(program_of(columns, member), generation) for member, generation in zip(*sequence, strict=True)]
     owner = np.full(len(done), -1)
-    for number, stretch in enumerate(sorted(begun, key=lambda stretch: -stretch.size)):
-        owner[stretch.places()] = number
+    for number, group in enumerate(sorted(begun, key=lambda group: -group.size)):
+        owner[group.places()] = number
     result = []
     alike = itertools.groupby(range(len(done)), lambda place: (bool(done[place]), kinds[place], owner[place]))
-    for (is_done, *_), group in alike:
-        one = list(group)
+    for (is_done, *_), places in alike:
+        stretch = list(places)
         if not is_done:
-            pieces = np.array_split(one, -(-len(one) // at_once))
-            result += [Group(int(piece[0]), len(piece)) for piece in pieces]
+            split = np.array_split(stretch, -(-len(stretch) // at_once))
+            result += [Group(int(some[0]), len(some)) for some in split]
     return result
 
 
-def shares_of(costs: Float[np.ndarray, "batches"], num_processes: int) -> Int[np.ndarray, "batches"]:
-    """The process of each batch: the costliest first, each to the process that has least to do."""
+def shares_of(costs: Float[np.ndarray, "groups"], num_processes: int) -> Int[np.ndarray, "groups"]:
+    """The process of each group: the costliest first, each to the process that has least to do."""
     loads, process = np.zeros(num_processes), np.zeros(len(costs), int)
-    for batch in np.argsort(-costs, kind="stable"):
-        process[batch] = loads.argmin()
-        loads[process[batch]] += costs[batch]
+    for group in np.argsort(-costs, kind="stable"):
+        process[group] = loads.argmin()
+        loads[process[group]] += costs[group]
     return process

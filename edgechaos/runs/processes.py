@@ -16,8 +16,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import Int
 
-from edgechaos.errors import UserError
-from edgechaos.files import atomic_write
+from edgechaos.errors import UserError, printable
+from edgechaos.files import exclusive_lock, expanded
 from edgechaos.runs import workdir
 
 _LOST_AFTER = 30  # seconds without a sign of life
@@ -84,14 +84,17 @@ def _check(coordinator: str | None, number: int | None, index: int | None) -> No
 def work_directory(path: str | os.PathLike, config: Mapping[str, Any], grows: bool = False) -> Iterator[Path]:
     """`runs.work_directory`, which process 0 holds and the others join; one that fails makes the others stop.
 
+    Each process holds a lock of its own as long as it may write, so that no second run begins beside its last epoch.
+
     Raises:
       UserError: as there; or the processes do not all see the same folder, or the same config.
     """
-    directory, failure = Path(path).expanduser(), None
+    directory, failure = expanded(path, "workdir"), None
     with contextlib.ExitStack() as stack:
         if is_first():
             try:
                 stack.enter_context(workdir.work_directory(path, config, grows))
+                _refuse_late_processes(directory)
                 _marker(directory).unlink(missing_ok=True)
             except UserError as error:
                 failure = error
@@ -100,7 +103,8 @@ def work_directory(path: str | os.PathLike, config: Mapping[str, Any], grows: bo
             raise failure
         if not is_open:
             raise UserError(f"workdir = '{path}': process 0 could not open it and says why")
-        joined = np.atleast_1d(multihost_utils.process_allgather(np.array(is_first() or _sees(directory, config))))
+        is_in = is_first() or (_sees(directory, config) and _joins(stack, directory))
+        joined = np.atleast_1d(multihost_utils.process_allgather(np.array(is_in)))
         if not joined.all():
             missing = ", ".join(str(index) for index in np.flatnonzero(~joined))
             raise UserError(
@@ -114,6 +118,31 @@ def work_directory(path: str | os.PathLike, config: Mapping[str, Any], grows: bo
         except BaseException as error:
             _leave(directory, error)
             raise
+
+
+def _own_lock(directory: Path) -> Path:
+    """What a process beside process 0 holds."""
+    return directory / f".lock-{jax.process_index()}"
+
+
+def _refuse_late_processes(directory: Path) -> None:
+    """Raises a UserError while a process of an earlier run, whose process 0 has left, is still at its last epoch.
+
+    The marker that tells it to stop is still there then.
+    """
+    for path in sorted(directory.glob(".lock-*")):
+        with exclusive_lock(path, wait=False):
+            path.unlink()
+
+
+def _joins(stack: contextlib.ExitStack, directory: Path) -> bool:
+    """Whether this process can take a lock of its own in the directory, for the time of `stack`."""
+    try:
+        stack.enter_context(exclusive_lock(_own_lock(directory), wait=False))
+    except (UserError, OSError):
+        return False
+    stack.callback(_own_lock(directory).unlink, missing_ok=True)
+    return True
 
 
 def _sees(directory: Path, config: Mapping[str, Any]) -> bool:
@@ -137,18 +166,21 @@ def _leave(directory: Path, error: BaseException) -> None:
     if jax.process_count() == 1:
         return
     reason = "was interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {error}"
-    text = f"{name()} {reason}"
     try:
-        if not _marker(directory).exists():
-            atomic_write(_marker(directory), lambda file: file.write(text.encode()))
-    except UserError:
+        with open(_marker(directory), "x") as file:  # of several that leave together the first one says why
+            file.write(f"{name()} {reason}")
+    except FileExistsError:
+        pass
+    except OSError:
         os._exit(2)
 
 
 def asked_to_stop(directory: Path) -> str:
     """Why another process wants all to stop; '' if none does."""
-    if jax.process_count() > 1 and _marker(directory).exists():
-        return _marker(directory).read_text()
+    if jax.process_count() > 1 and os.path.lexists(_marker(directory)):
+        with contextlib.suppress(OSError, ValueError):
+            return printable(_marker(directory).read_text()[:1000]) or "another process leaves"
+        return "another process leaves"
     return ""
 
 

@@ -8,14 +8,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import tqdm
-import tqdm.contrib.logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Int
 
 from edgechaos.data.dataset import Dataset
 from edgechaos.errors import UserError
 from edgechaos.files import read_npz, write_npz
-from edgechaos.runs import cost, processes, workdir
+from edgechaos.runs import cost, machine, processes, workdir
 from edgechaos.runs.config import TrainingConfig
 from edgechaos.runs.group import Run, move, train_group, why_stopped
 from edgechaos.runs.history import (
@@ -27,7 +25,7 @@ from edgechaos.runs.history import (
     merge_pieces,
     remove_pieces,
 )
-from edgechaos.runs.interruption import Interrupted, stop_requests
+from edgechaos.runs.interruption import Interrupted
 from edgechaos.runs.members import (
     Group,
     MemberSequence,
@@ -37,6 +35,7 @@ from edgechaos.runs.members import (
     shares_of,
     sweep_members,
 )
+from edgechaos.runs.resumable import shown
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ def run_sweep(
     """Trains all members of `config`, resuming what `directory` holds, and returns the history.
 
     The state lives in checkpoints at most `checkpoint_seconds` apart (beside one at the end and one when interrupted),
-    finished batches in parts/, the history in history.npz. A resumed history has the same bits as an uninterrupted one.
+    finished groups in pieces/, the history in history.npz. A resumed history has the same bits as an uninterrupted one.
     Where several processes are connected, each computes a share of the members.
 
     Args:
@@ -87,32 +86,76 @@ def run_sweep(
         return whole.history()
     devices = chosen_devices(config)
     mesh, costs = Mesh(np.array(devices), ("members",)), _cost(whole, dataset)
-    places = MemberSequence(*processes.agree(np.stack(workdir.sequence(directory, config))))
+    sequence = MemberSequence(*processes.agree(np.stack(workdir.sequence(directory, config))))
     at_once = _members_at_once(whole, dataset, devices)
-    share = _share(directory, whole, places, costs, at_once)
+    share = _share(directory, whole, sequence, costs, at_once)
     dataset_on_devices = jax.device_put(dataset, NamedSharding(mesh, PartitionSpec()))
-    redirected = tqdm.contrib.logging.logging_redirect_tqdm([logging.getLogger("edgechaos")])
-    with _bar(whole, places.members, costs, share) as bar, redirected, stop_requests("epoch") as stop:
+    bar = _bar(whole, sequence, costs, share)
+    with shown(bar, "epoch") as stop:
         shared = Run(
-            directory,
-            config,
-            dataset_on_devices,
-            mesh,
-            whole,
-            places,
-            at_once,
-            costs,
-            share,
-            bar,
-            lambda: stop.is_set() or bool(processes.asked_to_stop(directory)),
-            refresh,
+            directory=directory,
+            config=config,
+            dataset=dataset_on_devices,
+            mesh=mesh,
+            whole=whole,
+            sequence=sequence,
+            at_once=at_once,
+            costs=costs,
+            share=share,
+            bar=bar,
+            is_asked_to_stop=lambda: stop.is_set() or bool(processes.asked_to_stop(directory)),
+            refresh=refresh,
         )
-        for stretch in share:
-            train_group(shared, stretch)
+        for group in share:
+            train_group(shared, group)
         if not processes.is_first():
             raise processes.ShareDone
         _wait_for_others(shared)
     return _finish(directory, whole, refresh)
+
+
+def find_kernels(
+    directory: Path, config: TrainingConfig, dataset: Dataset, elsewhere: Path | None = None
+) -> dict[str, dict[str, np.ndarray]]:
+    """The hidden kernels that `config` keeps, "epoch-E", and those nearest to J = 1, "edge", as `runs.read_kernels`.
+
+    Args:
+      directory: an open work directory, in which they are trained if need be.
+      config: validated.
+      dataset: on the host.
+      elsewhere: another work directory, whose kernels are taken if it has finished the same training and kept them.
+
+    Raises:
+      UserError: a file is damaged, or a member diverged before its kernels were kept.
+    """
+    wanted = [f"epoch-{epoch}" for epoch in config.keep_kernels_at]
+    if elsewhere is not None and (elsewhere / "config.json").exists():
+        kernels = workdir.read_kernels_of(elsewhere, config)
+        if all(_is_complete(kernels, name) for name in wanted):
+            logger.info("kernels from '%s'", elsewhere)
+            return _complete(kernels, wanted)
+        logger.info("'%s' holds another training, an unfinished one, or not these kernels; training here", elsewhere)
+    run_sweep(directory, config, dataset, lambda history: None)
+    kernels = workdir.read_kernels(directory, workdir.sequence(directory, config))
+    missing = [name for name in wanted if not _is_complete(kernels, name)]
+    if missing:
+        raise UserError(
+            f"keep_kernels_at: '{directory}' has no kernel {missing[0]} of each seed, because one of them diverged "
+            "before; take a smaller learning_rate or an earlier epoch"
+        )
+    return _complete(kernels, wanted)
+
+
+def _is_complete(kernels: dict[str, dict[str, np.ndarray]], name: str) -> bool:
+    """Whether each member has this kernel."""
+    return name in kernels and bool(np.isfinite(kernels[name]["kernel"]).all())
+
+
+def _complete(kernels: dict[str, dict[str, np.ndarray]], wanted: list[str]) -> dict[str, dict[str, np.ndarray]]:
+    """The kernels that were asked for, and those nearest to J = 1 if each member came near."""
+    if not _is_complete(kernels, "edge"):
+        logger.info("not every seed came near J = 1; the figure does without the kernel there")
+    return {name: kernels[name] for name in (*wanted, "edge") if _is_complete(kernels, name)}
 
 
 def _finish(
@@ -130,8 +173,8 @@ def _finish(
             refresh(whole.history())
         raise UserError(
             f"every member diverged by epoch {entries} (see above); "
-            f"'{directory / 'history.npz'}' keeps the course up to there; take a smaller learning_rate or momentum, "
-            "or a larger batch_size"
+            f"'{directory / 'history.npz'}' keeps the trajectories up to there; take a smaller learning_rate or "
+            "momentum, or a larger batch_size"
         )
     remove_pieces(directory)
     return whole.history()
@@ -153,28 +196,26 @@ def _is_finished(whole: Record) -> bool:
     return not whole.is_running().any() and not whole.diverged.all()
 
 
-def _share(directory: Path, whole: Record, places: MemberSequence, costs: np.ndarray, at_once: int) -> list[Group]:
-    """The batches that this process is to compute; fills `whole` with those that are finished.
+def _share(directory: Path, whole: Record, sequence: MemberSequence, costs: np.ndarray, at_once: int) -> list[Group]:
+    """The groups that this process is to compute; fills `whole` with those that are finished.
 
-    Process 0 looks at the directory and decides, so that all agree.
+    Process 0 looks at the directory and decides, so that all agree: it tells the number of the group at each place.
     """
     begin_pieces(directory)
-    order = places.members
-    batch_of = np.full(len(order), -1, np.int32)
+    members = sequence.members
+    group_at = np.full(len(members), -1, np.int32)
     if processes.is_first():
-        merge_pieces(directory, whole, order, finished_only=True)
-        done = ~whole.is_running()[order]
-        begun = begun_groups(directory)
-        for number, stretch in enumerate(groups_of(whole.columns, places, at_once, done, begun)):
-            batch_of[stretch.places()] = number
-    batch_of = processes.agree(batch_of)
-    numbers = np.unique(batch_of[batch_of >= 0])
-    stretches = [np.flatnonzero(batch_of == number) for number in numbers]
-    total = np.array([float((costs * whole.columns["epochs"])[order[where]].sum()) for where in stretches])
+        merge_pieces(directory, whole, members, finished_only=True)
+        done = ~whole.is_running()[members]
+        for number, group in enumerate(groups_of(whole.columns, sequence, at_once, done, begun_groups(directory))):
+            group_at[group.places()] = number
+    group_at = processes.agree(group_at)
+    places = [np.flatnonzero(group_at == number) for number in np.unique(group_at[group_at >= 0])]
+    total = np.array([float((costs * whole.columns["epochs"])[members[where]].sum()) for where in places])
     process = shares_of(total, jax.process_count())
     return [
         Group(int(where[0]), len(where))
-        for where, index in zip(stretches, process, strict=True)
+        for where, index in zip(places, process, strict=True)
         if index == jax.process_index()
     ]
 
@@ -186,7 +227,7 @@ def _wait_for_others(shared: Run) -> None:
       Interrupted: this process or another was asked to stop.
     """
     while True:
-        merge_pieces(shared.directory, shared.whole, shared.places.members, finished_only=False)
+        merge_pieces(shared.directory, shared.whole, shared.sequence.members, finished_only=False)
         if not shared.whole.is_running().any():
             return
         if shared.is_asked_to_stop():
@@ -196,13 +237,13 @@ def _wait_for_others(shared: Run) -> None:
 
 
 def _members_at_once(whole: Record, dataset: Dataset, devices: list[jax.Device]) -> int:
-    """The size of a batch on this process's devices.
+    """The size of a group on this process's devices.
 
     Raises:
       UserError: not even one member fits beside the data.
     """
     limits = devices[0].memory_stats() or {}
-    free = limits.get("bytes_limit", workdir.free_memory()) / 2  # the other half: evaluation, fragmentation
+    free = limits.get("bytes_limit", machine.free_memory()) / 2  # the other half: evaluation, fragmentation
     num_neurons = dataset.train_images.shape[1]
     need = member_bytes(num_neurons, dataset.num_classes) + sum(leaf.nbytes for leaf in jax.tree.leaves(dataset))
     if need > free:
@@ -220,9 +261,11 @@ def _cost(whole: Record, dataset: Dataset) -> np.ndarray:
     return np.array(seconds)
 
 
-def _bar(whole: Record, order: Int[np.ndarray, "members"], costs: np.ndarray, share: list[Group]) -> tqdm.tqdm:
+def _bar(whole: Record, sequence: MemberSequence, costs: np.ndarray, share: list[Group]) -> tqdm.tqdm:
     """A bar whose unit is computing work, so that its ETA holds for members of different cost."""
-    shown = order if processes.is_first() else np.concatenate([order[:0], *(order[one.places()] for one in share)])
-    total = float(costs[shown] @ whole.columns["epochs"][shown])
-    done = float(costs[shown] @ whole.epochs_done[shown])
+    members = sequence.members
+    if not processes.is_first():
+        members = np.concatenate([members[:0], *(sequence.of(group) for group in share)])
+    total = float(costs[members] @ whole.columns["epochs"][members])
+    done = float(costs[members] @ whole.epochs_done[members])
     return tqdm.tqdm(total=total, initial=done, bar_format=_BAR, dynamic_ncols=True, mininterval=1.0)

@@ -1,8 +1,8 @@
 """The simulated phase diagram with progress, resume and all devices, for Fig. 1 and the background of Fig. 2."""
 
+import functools
 import logging
-import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tqdm
-import tqdm.contrib.logging
 from jax.sharding import Mesh
 
-from edgechaos import files
 from edgechaos.dynamics.diagram import (
     GIB,
     Settled,
@@ -27,10 +25,24 @@ from edgechaos.dynamics.diagram import (
 from edgechaos.errors import UserError
 from edgechaos.runs import checkpoints
 from edgechaos.runs.fields import digest
-from edgechaos.runs.interruption import Interrupted, stop_requests
+from edgechaos.runs.interruption import Interrupted
+from edgechaos.runs.machine import require_memory
+from edgechaos.runs.resumable import Chore, advance_until, once, shown
 from edgechaos.theory.meanfield import edge_of_chaos
 
 logger = logging.getLogger("edgechaos.diagram")
+
+_BYTES_OF_A_CELL = 500  # of its state, its outcome and its place in a figure, some of them in several copies
+
+
+def require_cells(num_columns: int, num_rows: int) -> None:
+    """Refuses a diagram whose cells would not fit into memory.
+
+    Raises:
+      UserError: names columns and rows.
+    """
+    what = f"{num_columns} x {num_rows} cells of a phase diagram"
+    require_memory(what, _BYTES_OF_A_CELL * num_columns * num_rows, "take fewer columns or rows")
 
 
 def simulate_diagram(
@@ -50,13 +62,11 @@ def simulate_diagram(
     It saves its state in `directory` / "diagram-SEED" at most `checkpoint_seconds` apart, and goes on from there.
 
     Raises:
-      UserError: N is too large for the memory budget, or a checkpoint cannot be written.
+      UserError: N is too large for the memory budget, there are too many cells, or a checkpoint cannot be written.
       Interrupted: by Ctrl-C or SIGTERM, after the state was saved.
     """
-    try:
-        at_once = slots_at_once(num_neurons, int(memory_gib * GIB))
-    except ValueError as error:
-        raise UserError(f"{error}; raise memory_gib = {memory_gib:g}") from error
+    require_cells(len(j0_over_j), len(inverse_j))
+    at_once = _slots(num_neurons, memory_gib)
     mesh = Mesh(np.array(jax.devices()), ("devices",))
     disorder = jax.jit(draw_disorder, static_argnums=1)(jax.random.key(seed), num_neurons, perturbation_std)
     j0, j = _over_devices(mesh, *cells_of(jnp.asarray(j0_over_j), jnp.asarray(inverse_j)))
@@ -71,27 +81,43 @@ def simulate_diagram(
 
     saved = checkpoints.restore(folder, {"queues": jax.eval_shape(start), "step": np.zeros((), int)}, identity)
     queues, step = (start(), 0) if saved is None else (jax.device_put(saved["queues"]), int(saved["step"]))
-    num_cells = len(j0_over_j) * len(inverse_j)
+    if saved is not None:
+        logger.info("resuming '%s' after step %d", folder, step)
     bar = tqdm.tqdm(total=j.size, desc=f"phase diagram, seed {seed}", unit="cell", mininterval=1.0, dynamic_ncols=True)
-    saved_at = time.monotonic()
-    redirected = tqdm.contrib.logging.logging_redirect_tqdm([logging.getLogger("edgechaos")])
-    with bar, redirected, stop_requests("twentieth of the iterations") as stop:
+
+    def advance() -> None:
+        nonlocal queues, step
+        queues = advance_queues(queues, disorder, j0, j, num_iterations, activation, mesh)
+        step += 1
+        bar.update(_finished(queues) - bar.n)
+
+    def save() -> None:
+        checkpoints.save(folder, step, {"queues": queues, "step": np.array(step)}, identity)
+
+    def is_done() -> bool:
+        return not jax.vmap(is_unfinished)(queues).any()
+
+    with shown(bar, "twentieth of the iterations") as stop:
         bar.update(_finished(queues))
-        while jax.vmap(is_unfinished)(queues).any():
-            queues = advance_queues(queues, disorder, j0, j, num_iterations, activation, mesh)
-            step += 1
-            bar.update(_finished(queues) - bar.n)
-            if stop.is_set() or time.monotonic() - saved_at > checkpoint_seconds:
-                checkpoints.save(folder, step, {"queues": queues, "step": np.array(step)}, identity)
-                saved_at = time.monotonic()
-            if stop.is_set():
-                raise Interrupted(f"interrupted after {bar.n} of {bar.total} cells; the same command goes on")
+        advance_until(is_done, stop.is_set, advance, [Chore(save, lambda took: checkpoint_seconds)])
+        if stop.is_set():
+            save()
+            raise Interrupted(f"interrupted after {bar.n} of {bar.total} cells; the same command goes on")
     checkpoints.remove(folder)
+    return jax.tree.map(functools.partial(_on_grid, (len(inverse_j), len(j0_over_j))), queues.outcome)
 
-    def grid(values: jax.Array) -> np.ndarray:
-        return np.asarray(values).T.ravel()[:num_cells].reshape(len(inverse_j), len(j0_over_j))
 
-    return jax.tree.map(grid, queues.outcome)
+def _slots(num_neurons: int, memory_gib: float) -> int:
+    """How many cells are computed at once; raises a UserError if the memory holds none."""
+    try:
+        return slots_at_once(num_neurons, int(memory_gib * GIB))
+    except ValueError as error:
+        raise UserError(f"{error}; raise memory_gib = {memory_gib:g}") from error
+
+
+def _on_grid(shape: tuple[int, int], values: jax.Array) -> np.ndarray:
+    """Cells [devices, cells] back in rows and columns, without padding."""
+    return np.asarray(values).T.ravel()[: shape[0] * shape[1]].reshape(shape)
 
 
 def _over_devices(mesh: Mesh, *cells: jax.Array) -> tuple[jax.Array, ...]:
@@ -114,17 +140,32 @@ def diagram_background(
     num_iterations: int,
     activation: str = "tanh",
 ) -> dict[str, np.ndarray]:
-    """What `phase_plots.phase_map` draws, computed once for a work directory: axes, distance, edge of Eq. 3."""
-    path = directory / "phase_map.npz"
-    if path.exists():
-        return files.read_npz(path)
-    settled = simulate_diagram(directory, j0_over_j, inverse_j, seed, num_neurons, num_iterations, activation)
-    edge = np.asarray(edge_of_chaos(j0_over_j, activation))
-    arrays = {"j0_over_j": j0_over_j, "inverse_j": inverse_j, "distance": np.asarray(settled.distance), "edge": edge}
-    files.write_npz(path, arrays)
-    return arrays
+    """What `plotting.phase_map` draws, computed once for a work directory: axes, distance, edge of Eq. 3."""
+
+    def compute() -> dict[str, np.ndarray]:
+        settled = simulate_diagram(directory, j0_over_j, inverse_j, seed, num_neurons, num_iterations, activation)
+        axes, edge = {"j0_over_j": j0_over_j, "inverse_j": inverse_j}, edge_of_chaos(j0_over_j, activation)
+        return {**axes, "distance": np.asarray(settled.distance), "edge": np.asarray(edge)}
+
+    return once(directory / "phase_map.npz", compute)
 
 
-def settled_arrays(settled: Settled) -> Mapping[str, np.ndarray]:
-    """The outcome as arrays for an .npz."""
-    return {name: np.asarray(getattr(settled, name)) for name in ("distance", "iterations", "settled")}
+def simulate_seeds(
+    directory: Path, j0_over_j: np.ndarray, inverse_j: np.ndarray, seeds: Iterable[int], **settings: Any
+) -> dict[str, np.ndarray]:
+    """`Settled` of several seeds as arrays [seed, row, column]; each is kept in diagram-SEED.npz when it is finished.
+
+    Args:
+      directory: the work directory.
+      j0_over_j: columns.
+      inverse_j: rows.
+      seeds: of the disorder.
+      **settings: of `simulate_diagram`.
+    """
+
+    def outcome(seed: int) -> dict[str, np.ndarray]:
+        settled = simulate_diagram(directory, j0_over_j, inverse_j, seed, **settings)
+        return {name: np.asarray(getattr(settled, name)) for name in ("distance", "iterations", "settled")}
+
+    of_seeds = [once(directory / f"diagram-{seed}.npz", functools.partial(outcome, seed)) for seed in seeds]
+    return {name: np.stack([one[name] for one in of_seeds]) for name in of_seeds[0]}

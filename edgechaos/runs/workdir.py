@@ -18,13 +18,33 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from edgechaos._version import __version__
-from edgechaos.errors import UserError
+from edgechaos.errors import UserError, printable
 from edgechaos.files import atomic_write, exclusive_lock, read_npz, writable_directory, write_npz
-from edgechaos.runs.config import FORMER, INCIDENTAL, MEMBER_FIELDS, TrainingConfig, from_record
+from edgechaos.runs.config import (
+    FORMER,
+    INCIDENTAL,
+    MEMBER_FIELDS,
+    TRAINING_FIELDS,
+    TrainingConfig,
+    from_record,
+)
+from edgechaos.runs.machine import processor
 from edgechaos.runs.members import MemberSequence, compare_members, sequence_of, sweep_members
 
 logger = logging.getLogger(__name__)
 
+CONTENT = "dataset_sha256"  # what a record has beside the config where the data set is a file of the user's
+_ARRAYS = (
+    "history.npz",
+    "diagram*.npz",
+    "trials*.npz",
+    "pieces/[0-9]*.npz",
+    "parts/[0-9]*.npz",
+    "kernels/*-*.npz",
+    "runs/*-*.npz",
+)
+_UNDER_WAY = ("checkpoint*", "diagram-*", "chosen/*")  # folders
+_LARGEST_JSON = 2**24  # bytes, far beyond any of ours
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "matplotlib")
 
 
@@ -38,17 +58,26 @@ def work_directory(path: str | os.PathLike, config: Mapping[str, Any], grows: bo
       grows: whether more seeds and more values of a sweep may be added to what is there.
 
     Raises:
-      UserError: not writable, held by another process, begun with another config (the differences are named), or its
-        config.json or an array cannot be read.
+      UserError: not writable, held by another process, begun with another config (the differences are named) or other
+        data, its config.json is missing or cannot be read as an array of it, or a folder in it is a link.
     """
     directory = writable_directory(path, "workdir")
     with exclusive_lock(directory / ".lock", wait=False):
+        _refuse_links(directory)
         earlier = _earlier_config(directory)
         if earlier is not None:
             _refuse_other_config(directory, earlier, _jsonable(config), grows)
         _refuse_damaged_arrays(directory)
         write_json(directory / "config.json", dict(config))
         yield directory
+
+
+def _refuse_links(directory: Path) -> None:
+    """Raises a UserError if a folder that we write to leads elsewhere, where ours would replace what is there."""
+    for pattern in (*_UNDER_WAY, "pieces", "parts", "kernels"):
+        for path in directory.glob(pattern):
+            if path.is_symlink():
+                raise UserError(f"'{path}' is a link, which a run does not follow; remove it or name another workdir")
 
 
 def _earlier_config(directory: Path) -> dict[str, Any] | None:
@@ -60,23 +89,25 @@ def _earlier_config(directory: Path) -> dict[str, Any] | None:
     path = directory / "config.json"
     if not path.exists():
         return None
-    if not any(any(directory.glob(left)) for left in ("*.npz", "checkpoint*", "parts/*.npz")):
+    if not any(any(directory.glob(left)) for left in ("*.npz", *_ARRAYS, *_UNDER_WAY)):
         (directory / "provenance.json").unlink(missing_ok=True)  # of commands that came to nothing
         return None
-    return _read_json(path, dict, f"remove '{directory}' or name another workdir")
+    return read_json(path, dict, f"remove '{directory}' or name another workdir")
 
 
-def _read_json(path: Path, kind: type, remedy: str) -> Any:
+def read_json(path: Path, kind: type, remedy: str) -> Any:
     """What a file of ours holds.
 
     Raises:
       UserError: it is damaged; `remedy` says what to do.
     """
     try:
+        if not path.is_file() or path.stat().st_size > _LARGEST_JSON:
+            raise ValueError("no file, or a very large one")
         content = json.loads(path.read_text())
         if not isinstance(content, kind):
             raise ValueError(f"a {type(content).__name__}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"'{path}' is damaged ({error}); {remedy}") from error
     return content
 
@@ -84,11 +115,16 @@ def _read_json(path: Path, kind: type, remedy: str) -> Any:
 def _refuse_other_config(directory: Path, earlier: dict[str, Any], config: dict[str, Any], grows: bool) -> None:
     """Raises a UserError if `config` neither equals the earlier one nor extends it; writes down an extension."""
     earlier = {name: value for name, value in FORMER.items() if name in config} | earlier
-    differing = [
-        name for name in {**earlier, **config} if name not in INCIDENTAL and earlier.get(name) != config.get(name)
-    ]
+    if CONTENT in config:  # work directories from before it was recorded have none
+        earlier = {CONTENT: config[CONTENT]} | earlier
+    differing = [name for name in _differing(earlier, config) if name not in INCIDENTAL]
     if not differing:
         return
+    if differing == [CONTENT]:
+        raise UserError(
+            f"dataset = '{config.get('dataset')}': this file has another content than when '{directory}' was begun; "
+            "name another workdir"
+        )
     if grows and set(differing) <= set(MEMBER_FIELDS) - {"seed"}:
         try:
             added = compare_members(from_record(earlier), from_record(config))
@@ -107,11 +143,16 @@ def _refuse_other_config(directory: Path, earlier: dict[str, Any], config: dict[
             )
         if "sweep" in differing:
             raise UserError(
-                f"sweep: an extension must keep the members of '{directory}', but it drops {added.missing}; name "
-                "another workdir"
+                f"sweep: an extension must keep the members of '{directory}', but it drops "
+                f"{printable(added.missing)}; name another workdir"
             )
-    named = ", ".join(f"{name} {earlier.get(name)!r} -> {config.get(name)!r}" for name in differing)
+    named = ", ".join(f"{printable(name)} {earlier.get(name)!r} -> {config.get(name)!r}" for name in differing)
     raise UserError(f"workdir = '{directory}' holds a run of another config ({named}); name another workdir")
+
+
+def _differing(earlier: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """The fields whose values are not the same."""
+    return [name for name in {**earlier, **config} if earlier.get(name) != config.get(name)]
 
 
 def _sweep_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,7 +165,7 @@ def _former_sweeps(directory: Path) -> list[dict[str, Any]]:
     path = directory / "sequence.json"
     if not path.exists():
         return []
-    return _read_json(path, dict, "name another workdir")["former"]
+    return read_json(path, dict, "name another workdir")["former"]
 
 
 def sequence(directory: Path, config: TrainingConfig) -> MemberSequence:
@@ -141,8 +182,8 @@ def sequence(directory: Path, config: TrainingConfig) -> MemberSequence:
 
 
 def _refuse_damaged_arrays(directory: Path) -> None:
-    """Reads all arrays of an earlier run, also those that a finished one would not look at again."""
-    for path in sorted(directory.rglob("*.npz")):
+    """Reads the arrays of an earlier run, also those that a finished one would not look at again, and no others."""
+    for path in sorted(path for pattern in _ARRAYS for path in directory.glob(pattern)):
         read = _read_kernel if path.parent.name == "kernels" else read_npz
         read(path)
 
@@ -201,6 +242,30 @@ def read_kernels(directory: Path, places: MemberSequence) -> dict[str, dict[str,
     return kept
 
 
+def read_kernels_of(directory: Path, config: TrainingConfig) -> dict[str, dict[str, np.ndarray]]:
+    """The kept kernels of another work directory, if it has finished the same training; else none.
+
+    That run may be longer; its kernels nearest to J = 1 are left out if one is from beyond the epochs of this config.
+
+    Args:
+      directory: a work directory, with further fields in its config or without.
+      config: of a run of any length, which keeps any of its kernels.
+
+    Raises:
+      UserError: a file is damaged.
+    """
+    earlier = FORMER | read_json(directory / "config.json", dict, "name another work directory, or none")
+    mine = _jsonable({name: getattr(config, name) for name in TRAINING_FIELDS})
+    other = {"epochs", "keep_kernels_at", "constant_d", *INCIDENTAL}
+    is_other = (set(_differing(earlier, mine)) & TRAINING_FIELDS.keys()) - other
+    if is_other or from_record(earlier).epochs < config.epochs or any(directory.glob("checkpoint*")):
+        return {}
+    found = read_kernels(directory, sequence(directory, from_record(earlier)))
+    if "edge" in found and (found["edge"]["epoch"] > config.epochs).any():
+        del found["edge"]
+    return found
+
+
 def _read_kernel(path: Path) -> dict[str, np.ndarray]:
     """One file of kept kernels."""
     try:
@@ -222,11 +287,15 @@ def record_provenance(directory: Path, module: str, arguments: Sequence[str], ar
       arrays: name -> shape and meaning, of history.npz.
     """
     path = directory / "provenance.json"
-    try:
-        earlier = json.loads(path.read_text())["processes"] if path.exists() else []
-    except (ValueError, KeyError, TypeError) as error:
-        logger.warning("'%s' is damaged (%s); beginning it anew", path, error)
-        earlier = []
+    earlier = []
+    if path.exists():
+        try:
+            earlier = read_json(path, dict, "beginning it anew").get("processes", [])
+            if not isinstance(earlier, list):
+                raise UserError(f"'{path}' is damaged (processes are no list); beginning it anew")
+        except UserError as error:
+            logger.warning("%s", error)
+            earlier = []
     device = jax.devices()[0]
     process = {
         "command": " ".join(["python", "-m", module, *arguments]),
@@ -253,21 +322,8 @@ def revision() -> str:
         return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "edgechaos", "experiments", "configs")
+        tracked = "--untracked-files=no", "--", "edgechaos", "experiments", "configs"
+        changed = git("--no-optional-locks", "status", "--porcelain", *tracked)
         return git("rev-parse", "HEAD").strip() + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-
-
-def free_memory() -> int:
-    """Bytes of memory that the system has to give, by its page counts."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-
-
-def processor() -> str:
-    """The processor's name, from Linux where it says."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

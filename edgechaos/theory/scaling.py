@@ -232,7 +232,7 @@ def scaling_verdict(
     constants = slope / scale
     constant_d = jnp.nanmedian(constants)
     # 1.4826 turns a median absolute deviation into a standard deviation, 1.2533 a mean's error into a median's
-    spread = 1.4826 * jnp.nanmedian(jnp.abs(constants - constant_d))
+    width = 1.4826 * jnp.nanmedian(jnp.abs(constants - constant_d))
     deviation = constants / constant_d - 1
-    error = 1.2533 * spread / jnp.sqrt(jnp.isfinite(constants).sum())
+    error = 1.2533 * width / jnp.sqrt(jnp.isfinite(constants).sum())
     return ScalingVerdict(constant_d, error, deviation, (jnp.abs(deviation) <= tolerance) & (constant_d > 0))

@@ -182,7 +182,7 @@ def _follow(displacement: Callable[[Pair], Pair], start: Pair) -> Pair:
         change = _solve(matrix, way.r) * (_LONGEST / jnp.maximum(whole, _LONGEST))
         x = way.x + change
         slopes, r = jax.jacfwd(lambda x: (displacement(x),) * 2, has_aux=True)(x)
-        new = _Way(x, r, slopes, 4 * time, jnp.array(False), way.count + 1)
+        new = _Way(x=x, r=r, slopes=slopes, time=4 * time, is_at_end=jnp.array(False), count=way.count + 1)
         before, after = jnp.abs(way.r).max(), jnp.abs(new.r).max()
         # in units of the step that would mend it: r of a variable that is slaved to another counts for little
         surprise = jnp.abs(_solve(matrix, new.r - way.r - way.slopes @ change)).max()
@@ -198,7 +198,8 @@ def _follow(displacement: Callable[[Pair], Pair], start: Pair) -> Pair:
 
     # r = 0 makes a step of no length, which only evaluates r at the start
     nothing, time = jnp.zeros_like(start), jnp.asarray(_SHORTEST_TIME, start.dtype)
-    first = _Way(start, nothing, jnp.zeros((2, 2), start.dtype), time, jnp.array(False), jnp.zeros((), int))
+    slopes, never, none = jnp.zeros((2, 2), start.dtype), jnp.array(False), jnp.zeros((), int)
+    first = _Way(x=start, r=nothing, slopes=slopes, time=time, is_at_end=never, count=none)
     return jax.lax.while_loop(goes_on, step, first).x
 
 
@@ -276,7 +277,7 @@ def _end_of_way(phi: Phi, j0: jax.Array, j: jax.Array) -> _End:
     slopes, r = jax.jacfwd(lambda x: (displacement(x),) * 2, has_aux=True)(x)
     _, mode = _eigenvalues(slopes + jnp.eye(2))
     solved = jnp.abs(r).max() < 100 * jnp.finfo(j.dtype).eps
-    return _End(state, mode, solved, nearer, later[1] <= _LOWEST)
+    return _End(state=state, mode=mode, solved=solved, nearer=nearer, fallen=later[1] <= _LOWEST)
 
 
 def _is_resolved(phi: Phi, mean: jax.Array, width: jax.Array) -> Bool[Array, ""]:
@@ -308,14 +309,14 @@ def solve_cell(phi: Phi, j0: jax.Array, j: jax.Array) -> Cell:
     resolved = _is_resolved(phi, mean, width)
     sign = jnp.sign(limit.ratio) * (jnp.abs(limit.ratio) > tolerance)
     return Cell(
-        jnp.where(grows, jnp.where(sign == 0, 0.0, sign * jnp.inf), jnp.where(collapsed, 0.0, state[0])),
-        jnp.where(grows, jnp.inf, jnp.where(collapsed, 0.0, state[1])),
-        mean,
-        width,
-        mode,
-        converged & resolved,
-        grows,
-        (converged | grows) & one_direction & resolved,
+        mu=jnp.where(grows, jnp.where(sign == 0, 0.0, sign * jnp.inf), jnp.where(collapsed, 0.0, state[0])),
+        q0=jnp.where(grows, jnp.inf, jnp.where(collapsed, 0.0, state[1])),
+        field_mean=mean,
+        field_width=width,
+        mode=mode,
+        converged=converged & resolved,
+        grows=grows,
+        known=(converged | grows) & one_direction & resolved,
     )
 
 

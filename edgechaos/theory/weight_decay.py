@@ -33,7 +33,7 @@ def weight_decay_by_epoch(
     """lambda of each epoch of a held run, its mean over the epoch's steps, at the learning rate of the epoch.
 
     Args:
-      clock: sum of delta over the steps so far, after each epoch, as `decay` in history.npz.
+      clock: sum of delta over the steps so far, after each epoch, as in history.npz.
       learning_rate: eta, before a schedule.
       momentum: alpha.
       num_steps: per epoch.

@@ -163,7 +163,7 @@ def hyperball(
     return _after_update(turn, select, axes)
 
 
-def norm_control(strength: float | Array, j: float = 1.0) -> optax.GradientTransformation:
+def norm_control(strength: float | Array, j: float | Array = 1.0) -> optax.GradientTransformation:
     """w <- w - strength (1 - r / ||w||) w with r = J sqrt(N): decay towards a norm (AdamWN, arXiv 2311.11446).
 
     Args:
@@ -183,7 +183,7 @@ class CprState(NamedTuple):
     multiplier: optax.Params
 
 
-def constrained_parameters(j: float = 1.0, rate: float = 1.0) -> optax.GradientTransformation:
+def constrained_parameters(j: float | Array = 1.0, rate: float = 1.0) -> optax.GradientTransformation:
     """Bounds the standard deviation of W by kappa = J / sqrt(n_in) with a multiplier (CPR, arXiv 2311.09058).
 
     l <- max(0, l + rate (std(W) - kappa)), w <- w - l grad std(W) = w - l (w - mean(W)) / (size std(W)).
@@ -230,15 +230,15 @@ def constrained_parameters(j: float = 1.0, rate: float = 1.0) -> optax.GradientT
     return optax.GradientTransformation(init_fn, update_fn)
 
 
-# name -> transform, given eta / (1 - alpha) and the initial J, which is the radius of those at the start
-CONSTRAINTS: dict[str, Callable[[Any, float], optax.GradientTransformation]] = {
-    "none": lambda rate, j: optax.identity(),
-    "hold_at_edge": lambda rate, j: hold_at_edge(),
-    "hold_at_start": lambda rate, j: hold_at_edge(j**2),
-    "hard_sphere": lambda rate, j: hard_sphere(),
-    "hard_sphere_at_start": lambda rate, j: hard_sphere(j),
-    "hyperball": lambda rate, j: hyperball(0.1 * rate),
-    "hyperball_at_start": lambda rate, j: hyperball(0.1 * rate, j),
-    "norm_control": lambda rate, j: norm_control(0.01 * rate),  # AdamW's default decay times the learning rate
-    "constrained_parameters": lambda rate, j: constrained_parameters(),
+# name -> transform, given eta / (1 - alpha) and the J^2 to be kept
+CONSTRAINTS: dict[str, Callable[[Any, Any], optax.GradientTransformation]] = {
+    "none": lambda rate, target: optax.identity(),
+    "hold_at_edge": lambda rate, target: hold_at_edge(target),
+    "hold_two_sided": lambda rate, target: hold_at_edge(target, two_sided=True),
+    "hard_sphere": lambda rate, target: hard_sphere(target**0.5),
+    "hyperball": lambda rate, target: hyperball(0.1 * rate, target**0.5),
+    # AdamW's default decay times the learning rate
+    "norm_control": lambda rate, target: norm_control(0.01 * rate, target**0.5),
+    "constrained_parameters": lambda rate, target: constrained_parameters(target**0.5),
 }
+HOLDS = ("hold_at_edge", "hold_two_sided")

@@ -42,7 +42,7 @@ class Spec(NamedTuple):
     held: bool
 
 
-class Course(NamedTuple):
+class Trajectory(NamedTuple):
     """What is known after each epoch, entry 0 before the first; layers count from the input."""
 
     j0: Float[Array, "entries layers"]
@@ -87,7 +87,7 @@ def _loss(params: optax.Params, images: Array, labels: Array, spec: Spec) -> tup
 
 
 @functools.partial(jax.jit, static_argnames="spec")
-def train(key: PRNGKeyArray, weight_decay: float | Array, dataset: Dataset, spec: Spec) -> Course:
+def train(key: PRNGKeyArray, weight_decay: float | Array, dataset: Dataset, spec: Spec) -> Trajectory:
     """One run; an epoch's last samples that do not fill a batch are left out.
 
     Args:
@@ -101,11 +101,11 @@ def train(key: PRNGKeyArray, weight_decay: float | Array, dataset: Dataset, spec
     optimizer = _optimizer(spec, jnp.asarray(weight_decay))
     params = Network(spec).init(key, images[:1])["params"]
 
-    def measure(params: optax.Params) -> Course:
+    def measure(params: optax.Params) -> Trajectory:
         places = [order_parameters(kernel) for kernel in hidden_kernels(params, spec.depth)]
         loss, accuracy = _loss(params, jnp.asarray(dataset.test_images), jnp.asarray(dataset.test_labels), spec)
         j0, j_squared = (jnp.stack([getattr(place, name) for place in places]) for name in ("j0", "j_squared"))
-        return Course(j0, j_squared, loss, accuracy)
+        return Trajectory(j0, j_squared, loss, accuracy)
 
     def step(carry: tuple, batch: Array) -> tuple[tuple, None]:
         params, state = carry
@@ -113,7 +113,7 @@ def train(key: PRNGKeyArray, weight_decay: float | Array, dataset: Dataset, spec
         updates, state = optimizer.update(gradient, state, params)
         return (optax.apply_updates(params, updates), state), None
 
-    def epoch(carry: tuple, number: Array) -> tuple[tuple, Course]:
+    def epoch(carry: tuple, number: Array) -> tuple[tuple, Trajectory]:
         order = jax.random.permutation(jax.random.fold_in(key, number), len(labels))
         batches = order[: num_batches * spec.batch_size].reshape(num_batches, spec.batch_size)
         carry, _ = jax.lax.scan(step, carry, batches)

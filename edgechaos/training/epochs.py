@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from edgechaos.data.dataset import AnyArray, Dataset
 from edgechaos.theory.scaling import schedule_factor
 from edgechaos.training.calibration import calibrate
-from edgechaos.training.constraints import CONSTRAINTS
+from edgechaos.training.constraints import CONSTRAINTS, HOLDS
 from edgechaos.training.held import find_state
 from edgechaos.training.network import Classifier
 from edgechaos.training.optim import adam, sgd
@@ -53,11 +53,20 @@ class Spec:
 
 @struct.dataclass
 class Hyperparameters:
-    """The traced numbers of Eq. 6: eta (before its schedule), alpha, lambda; and the length that a schedule spans."""
+    """The traced numbers: eta of Eq. 6 (before its schedule), alpha, lambda, and what the rest of a run depends on.
+
+    Attributes:
+      learning_rate: eta > 0.
+      momentum: alpha in [0, 1).
+      weight_decay: lambda >= 0.
+      target: J^2 > 0 that a constraint keeps.
+      num_epochs: that a schedule spans.
+    """
 
     learning_rate: Float[Array, "*members"] | float
     momentum: Float[Array, "*members"] | float = 0.0
     weight_decay: Float[Array, "*members"] | float = 0.0
+    target: Float[Array, "*members"] | float = 1.0
     num_epochs: Float[Array, "*members"] | float | None = None
 
 
@@ -83,7 +92,7 @@ class Metrics:
     test_loss: Float[AnyArray, "*members"]
     train_accuracy: Float[AnyArray, "*members"]
     test_accuracy: Float[AnyArray, "*members"]
-    decay: Float[AnyArray, "*members"]
+    clock: Float[AnyArray, "*members"]
     calibrated_test_loss: Float[AnyArray, "*members"]
     inverse_temperature: Float[AnyArray, "*members"]
     logit_rms: Float[AnyArray, "*members"]
@@ -109,7 +118,7 @@ def _optimizer(hyperparameters: Hyperparameters, spec: Spec) -> optax.GradientTr
     else:
         rule = sgd(eta, hyperparameters.momentum, decay, spec.weight_decay_mode)
     constraint = CONSTRAINTS[spec.constraint]
-    return optax.chain(rule, constraint(eta / (1 - hyperparameters.momentum), spec.init_j))
+    return optax.chain(rule, constraint(eta / (1 - hyperparameters.momentum), hyperparameters.target))
 
 
 def init_state(key: PRNGKeyArray, spec: Spec, num_neurons: int) -> TrainState:
@@ -231,8 +240,8 @@ def _measure(
     place = order_parameters(state.params["hidden"]["kernel"])
     test_loss, test_accuracy, logits = evaluate(state.params, dataset.test_images, dataset.test_labels, spec)
     calibration = calibrate(logits, dataset.test_labels)
-    held = spec.constraint in ("hold_at_edge", "hold_at_start")
-    decay = find_state(state.optimizer_state).total_decay[0] if held else jnp.zeros(())
+    is_held = spec.constraint in HOLDS
+    clock = find_state(state.optimizer_state).total_decay[0] if is_held else jnp.zeros(())
     return Metrics(
         j0=place.j0,
         j_squared=place.j_squared,
@@ -240,7 +249,7 @@ def _measure(
         test_loss=test_loss,
         train_accuracy=train[1],
         test_accuracy=test_accuracy,
-        decay=decay,
+        clock=clock,
         calibrated_test_loss=calibration.loss,
         inverse_temperature=calibration.inverse_temperature,
         logit_rms=calibration.logit_rms,

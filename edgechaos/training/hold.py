@@ -1,5 +1,6 @@
 """hold_at_edge: weight decay without a search, as an optax transform that keeps J^2 of chosen kernels at the edge."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -11,15 +12,15 @@ from jaxtyping import Array, Bool, Float, Int
 from edgechaos.errors import require
 from edgechaos.training.kernels import Axes, path_name, with_paths
 from edgechaos.training.measured import measure_if, sample_j_squared, varying_like
-from edgechaos.training.selection import Select, is_placeholder, require_measurable, select_kernels
+from edgechaos.training.selection import Select, Selection, is_placeholder, require_measurable, select_kernels
 
 Scalar = Float[Array, ""] | float
 
 _BAND = 0.03  # of the target: what J^2 changes by in one time constant; decay sets in this far below it
 _LIMIT = 0.01  # of the target: what is above goes within one step
 _LONGEST = 20_000  # steps, the longest time constant, for weights that hardly grow
-_MEASURE_EVERY = 0.006  # of the target: change between two measurements, and
-_MOST_STEPS = 20  # the most steps between them
+_MEASURE_EVERY = 0.006  # of the target: change between two measurements
+_MOST_STEPS = 20  # between two measurements, at most
 _MOVED = 0.002  # of the target: change of a sample of the kernel after which the whole is measured
 _SMOOTHING = 2  # of the growth, per time constant
 _RELEASE = 4  # time constants, in which the size of changes is forgotten
@@ -34,7 +35,7 @@ class HoldState(NamedTuple):
     """What hold_at_edge knows of each measured kernel, or of their mean if they share a decay.
 
     Attributes:
-      j_squared: J^2 at the last measurement, before any 0.
+      j_squared: J^2 at the last measurement; 0 before the first one.
       growth: of J^2 per step, had there been no decay.
       decay: share of a weight removed per step, delta.
       mean_decay: over the last 16 time constants, since decay set in.
@@ -73,45 +74,37 @@ def hold_at_edge(
 ) -> optax.GradientTransformation:
     """Holds J^2 = n_in var(W) at `target` by a multiplicative decay, w <- (1 - delta) w, after any optimizer.
 
-    J^2 is measured every few steps, and at once when a sample of the kernel moves; the growth g that it would have had
-    without decay is what it grew plus what the decay took. With its mean over the time tau in which J^2 changes by 3 %
-    of the target at the rate of late,
+    J^2 is measured every few steps, and at once when a sample of the kernel moves. With its growth g without decay
+    (what it grew and what the decay took), and the time tau in which J^2 changes by 3 % of the target,
 
         2 delta J^2 = max(0, g + min(J^2 - target, limit) / tau + max(0, J^2 - target - limit)),
 
-    which is 0 up to 3 % below the target, balances growth at the target, lets a difference die out as exp(-t / tau),
-    and removes within one step what is more than limit = 1 % above. docs/THEORY.md derives the law and says what it
-    guarantees. Nothing has a unit of time of its own, so that the same numbers serve slow SGD and Adam.
+    which is 0 up to 3 % below the target, balances growth at it, lets differences die out as exp(-t / tau), and removes
+    within a step what is more than limit = 1 % above (docs/THEORY.md). No constant has a unit of time.
 
     Args:
       target: finite and > 0; 1 is the edge of a tanh network with J0 near 0 (Eq. 3). It may be traced.
-      select: a glob pattern such as "hidden/*", or a predicate on paths, that says which kernels are measured and
-        decayed, each by its own; or a pair of them, for measured and decayed ones. By default square kernels (as many
-        inputs as outputs) are measured and all kernels decayed: by their own decay if measured, else by the mean. Each
-        layer of a stack is a kernel of its own; biases, scales and embeddings are none.
+      select: a glob pattern such as "hidden/*", or a predicate on paths: which kernels are measured and decayed, each
+        by its own decay; or a pair, for measured and decayed ones. By default square kernels are measured and all are
+        decayed, else by the mean. Each layer of a stack is a kernel; biases, scales and embeddings are none.
       shared: one decay for all, which holds the mean J^2 (the paper's single lambda).
       two_sided: also grow weights where J^2 is below the target.
-      axes: path or glob pattern -> `KernelAxes` of kernels whose inputs and outputs cannot be told from name and shape
-        (or None for what is no kernel); or a function of path and shape that returns those or "default".
+      axes: path or glob pattern -> `KernelAxes` where name and shape do not tell a kernel's axes (None for what is no
+        kernel); or a function of path and shape that returns those or "default".
 
     Returns:
-      A transform to be chained after an optimizer without weight decay: its updates are the last word. `check_hold`
-      says whether a chain is as it should be.
+      A transform to be chained last, after an optimizer without weight decay, as `check_hold` checks.
 
     Raises:
       ValueError: target out of range; and on init: no parameters, no kernel to measure (the paths are listed), a chosen
-        one whose axes are not known, of integers, without entries, or whose J^2 is no number.
-
-    Warns:
-      UserWarning: on init, without `select`, of what may be a kernel but is not held, since its axes are not known.
+        one whose axes are not known, of integers, without entries, or whose J^2 is no number. Without `select` there is
+        a UserWarning of what may be a kernel but is not held, since its axes are not known.
 
     >>> optimizer = optax.chain(optax.sgd(0.1), hold_at_edge())
     >>> params = {"kernel": 2 * jax.random.normal(jax.random.key(0), (100, 100)) / 10}
-    >>> gradient = jax.tree.map(jnp.zeros_like, params)
-    >>> update = jax.jit(optimizer.update)
-    >>> state = optimizer.init(params)
+    >>> state, update = optimizer.init(params), jax.jit(optimizer.update)
     >>> for _ in range(50):
-    ...     updates, state = update(gradient, state, params)
+    ...     updates, state = update(jax.tree.map(jnp.zeros_like, params), state, params)
     ...     params = optax.apply_updates(params, updates)
     >>> print(state[-1].j_squared.round(2))
     [1.01]
@@ -128,25 +121,37 @@ def hold_at_edge(
     def update_fn(updates: optax.Updates, state: HoldState, params: optax.Params | None = None):
         if params is None:
             raise ValueError("hold_at_edge needs the parameters: optimizer.update(gradient, state, params)")
-        chosen, leaves = select_kernels(params, select, axes), dict(with_paths(params))
-        measured, goal = [leaves[kernel.path] for kernel in chosen.measured], jnp.asarray(target, jnp.float32)
-        sample = _pooled(sample_j_squared(measured, chosen.measured), shared)
-        due = (state.steps_left <= 0) | _has_moved(state, sample, goal)
-        j_squared = _pooled(measure_if(due, measured, chosen.measured)[1], shared)
-        later = _control(state, j_squared, goal, two_sided)._replace(sample=sample)
-        state = _counted(jax.tree.map(lambda new, old: jnp.where(due, new, old), later, state))
-        decays = chosen.decays(state.decay, ~jnp.isnan(state.j_squared), shared)
-
-        def shrink(path: tuple, update: Array, leaf: Array) -> Array:
-            name = path_name(path)
-            if name not in decays:
-                return update
-            wide = jnp.promote_types(leaf.dtype, jnp.float32)
-            return (update - decays[name].astype(wide) * leaf.astype(wide)).astype(update.dtype)
-
-        return jax.tree_util.tree_map_with_path(shrink, updates, params), state
+        chosen = select_kernels(params, select, axes)
+        state = _next_state(state, params, chosen, jnp.asarray(target, jnp.float32), shared, two_sided)
+        return _shrunk(updates, params, chosen.decays(state.decay, ~jnp.isnan(state.j_squared), shared)), state
 
     return optax.GradientTransformation(init_fn, update_fn)
+
+
+def _next_state(
+    state: HoldState, params: optax.Params, chosen: Selection, target: Float[Array, ""], shared: bool, two_sided: bool
+) -> HoldState:
+    """One step later, with a measurement if it is due."""
+    leaves = dict(with_paths(params))
+    measured = [leaves[kernel.path] for kernel in chosen.measured]
+    sample = _pooled(sample_j_squared(measured, chosen.measured), shared)
+    due = (state.steps_left <= 0) | _has_moved(state, sample, target)
+    j_squared = _pooled(measure_if(due, measured, chosen.measured)[1], shared)
+    later = _control(state, j_squared, target, two_sided)._replace(sample=sample)
+    return _counted(jax.tree.map(lambda new, old: jnp.where(due, new, old), later, state))
+
+
+def _shrunk(updates: optax.Updates, params: optax.Params, decays: Mapping[str, Array]) -> optax.Updates:
+    """The updates less what each decayed leaf, named by its path, is to lose."""
+
+    def shrink(path: tuple, update: Array, leaf: Array) -> Array:
+        name = path_name(path)
+        if name not in decays:
+            return update
+        wide = jnp.promote_types(leaf.dtype, jnp.float32)
+        return (update - decays[name].astype(wide) * leaf.astype(wide)).astype(update.dtype)
+
+    return jax.tree_util.tree_map_with_path(shrink, updates, params)
 
 
 def _initial(number: int) -> HoldState:

@@ -137,7 +137,7 @@ def _checked(path: str, shape: tuple[int, ...], given: Any) -> Kernel:
     if not (in_range and all(as_tuple) and len({axis % len(shape) for axis in every}) == len(every)):
         raise ValueError(f"axes of '{path}' {shape}: {given} must be different axes of it, one of each at least")
     reduction, output = (tuple(axis % len(shape) - len(shape) for axis in part) for part in as_tuple)
-    return Kernel(path, shape, reduction, output)
+    return Kernel(path=path, shape=shape, reduction=reduction, output=output)
 
 
 def is_bias(path: str, leaf: Any) -> bool:

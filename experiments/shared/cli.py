@@ -1,6 +1,7 @@
 """What the entry points share: flags, validation, the work directory, and errors without a traceback."""
 
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -10,23 +11,26 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import jax
-import numpy as np
 from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from edgechaos import analysis, files, runs
-from edgechaos.errors import UserError
+from edgechaos import files, runs
+from edgechaos.data import npz
+from edgechaos.errors import UserError, use_any_encoding
 from edgechaos.runs import fields, processes
 from edgechaos.runs.config import RunConfig, TrainingConfig, as_record
+from edgechaos.runs.history import require_room
 from edgechaos.runs.run import chosen_devices
+from edgechaos.runs.workdir import CONTENT
+from experiments.shared import refusals
 
 Config = TypeVar("Config", bound=RunConfig)
 
 
 def run(
     name: str,
-    experiment: Callable[[Config, Path], None],
+    experiment: Callable[[Config, Path], object],
     kind: type[Config],
     arrays: Mapping[str, str],
     is_sweep: bool = False,
@@ -51,50 +55,76 @@ def run(
         f"{fields.describe(known)}",
     )
     workdir_flag = flags.DEFINE_string("workdir", None, f"work directory (default: runs/{name}-VARIANT)")
-    key_flags = [config_flag, workdir_flag, *(_distributed_flags() if is_sweep else ())]
-
-    def parse(arguments: list[str]) -> list[str]:
-        path = _config_flag_text(name).partition(":")[0]
-        if not Path(path).is_file():
-            fail(f"config = '{path}': there is no such file; give the command in the root of the clone")
-        try:
-            return flags.FLAGS(arguments)
-        except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-            fail(_explain(error, known))
+    for flag in (config_flag, workdir_flag, *(_distributed_flags() if is_sweep else ())):
+        # --help shows the flags of the main module only
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])
 
     def main(arguments: list[str]) -> None:
         if len(arguments) > 1:
             fail(f"unexpected argument '{arguments[1]}'; flags begin with --")
-        variant = _config_flag_text(name).partition(":")[2] or variants[0]
+        path, _, variant = _config_flag_text(name).partition(":")
         if workdir_flag.value == "":
             fail("workdir = '': must name a directory")
-        try:
-            config = fields.validate(config_flag.value.to_dict(), kind)
-            absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax logs what it then raises
-            if is_sweep:
-                _connect()
-            _set_up_logging()
-            use_compilation_cache()
-            workdir = workdir_flag.value or f"runs/{name}-{variant}"
+        with _errors_in_a_line():
+            config = fields.validate(refusals.as_dict(config_flag.value, path), kind)
+            _set_up(is_sweep)
+            workdir = workdir_flag.value or f"runs/{name}-{variant or variants[0]}"
             with _opened(name, workdir, config, arrays, grows or is_sweep) as directory:
                 experiment(config, directory)
-        except KeyboardInterrupt as stop:
-            print(str(stop) or "interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-            sys.exit(130)
-        except (UserError, OSError) as error:
-            fail(f"{processes.name()} {error}" if processes.name() else error)
 
-    for flag in key_flags:  # --help shows the flags of the main module only
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag.name])
-    app.run(main, flags_parser=parse)
+    use_any_encoding()
+    app.run(main, flags_parser=functools.partial(_parse, name, known))
+
+
+def _parse(name: str, known: Mapping[str, fields.Field], arguments: list[str]) -> list[str]:
+    """The flags of a command line; what they cannot take ends the program."""
+    path = _config_flag_text(name).partition(":")[0]
+    try:
+        is_file = Path(path).is_file()
+    except (OSError, ValueError):  # too long, or with a zero byte
+        is_file = False
+    if not is_file:
+        fail(f"config = '{path}': there is no such file; give the command in the root of the clone")
+    try:
+        return flags.FLAGS(arguments)
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        fail(refusals.explain(error, known, path))
+    except Exception as error:  # a config file is a program of the user's
+        fail(refusals.blame_config(error, path))
+
+
+def _set_up(is_sweep: bool) -> None:
+    """Other processes, devices, messages, compiled programs: what comes before the first computation."""
+    absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax logs what it then raises
+    if is_sweep:
+        _connect()
+    refusals.require_devices()
+    _set_up_logging()
+    use_compilation_cache()
+
+
+@contextlib.contextmanager
+def _errors_in_a_line() -> Iterator[None]:
+    """An interruption, and an error that a user can mend, end the program without a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+    except (UserError, OSError) as error:
+        fail(f"{processes.name()} {error}" if processes.name() else error)
 
 
 @contextlib.contextmanager
 def _opened(name: str, workdir: str, config: RunConfig, arrays: Mapping[str, str], grows: bool) -> Iterator[Path]:
-    """The work directory with this process noted in it, once the devices that the config asks for are there."""
+    """The work directory with this process noted in it, once what the config asks for is there."""
+    record, dataset = as_record(config), getattr(config, "dataset", "")
     if isinstance(config, TrainingConfig):
         chosen_devices(config)
-    with processes.work_directory(workdir, as_record(config), grows) as directory:
+        require_room(config)
+    if dataset.endswith(".npz"):
+        record[CONTENT] = npz.content_sha256(Path(dataset))
+    with processes.work_directory(workdir, record, grows) as directory:
         if processes.is_first():
             runs.record_provenance(directory, f"experiments.{name}", sys.argv[1:], arrays)
         yield directory
@@ -133,26 +163,15 @@ def seeds(config: RunConfig) -> str:
     return f"{config.num_seeds} seed{'s' if config.num_seeds > 1 else ''}"
 
 
+def setting(config: Any) -> str:
+    """Learning rate, momentum and batch size, for a title."""
+    return f"$\\eta$ {config.learning_rate:g}, $\\alpha$ {config.momentum:g}, B {config.batch_size}"
+
+
 def other(config: TrainingConfig) -> str:
     """What of a training is not the paper's: schedule and loss, in words for a title."""
     schedule = "" if config.schedule == "constant" else f", {config.schedule} schedule"
     return schedule + ("" if config.loss == "cross_entropy" else f", {config.loss.replace('_', ' ')}")
-
-
-def write_summary(
-    figure: Path,
-    title: str,
-    predicted: Mapping[str, float],
-    measured: Mapping[str, np.ndarray],
-    meaning: Mapping[str, str],
-    **further: Any,
-) -> None:
-    """Writes summary.json beside the figure, and prints measured beside predicted."""
-    summary = analysis.summary(predicted, measured, title, meaning)
-    runs.write_json(figure.parent / "summary.json", {**summary, **further})
-    columns = {"predicted": predicted, "measured": analysis.mean(measured), "+-": analysis.spread(measured)}
-    print(analysis.table(columns, meaning))
-    print(f"figure: {figure}")
 
 
 def fail(error: object) -> NoReturn:
@@ -161,32 +180,14 @@ def fail(error: object) -> NoReturn:
     sys.exit(2)
 
 
-def _explain(error: BaseException, known: Mapping[str, fields.Field]) -> str:
-    """Our own words for what the flags library could not parse: field, allowed range, nearest name."""
-    ours, cause = None, error.__cause__ or error.__context__
-    while cause is not None:  # it wraps an error of ours in others that quote its traceback
-        ours = cause if isinstance(cause, UserError) else ours
-        cause = cause.__cause__ or cause.__context__
-    if ours:
-        return str(ours)
-    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip()
-    for argument in sys.argv[1:]:
-        named, _, value = argument.lstrip("-").partition("=")
-        name = named.removeprefix("config.")
-        if named.startswith("config.") and name not in known:
-            return fields.unknown_field(name, known)
-        if named.startswith("config.") and named in text:
-            return f"{name} = {value!r}: must be {known[name].allowed}, a value of type {known[name].type.__name__}"
-    return text
-
-
 def _config_flag_text(name: str) -> str:
     """What was given as --config, which the flag itself does not keep."""
     text = f"configs/{name}.py"
     for index, argument in enumerate(sys.argv):
         flag, separator, value = argument.lstrip("-").partition("=")
         if flag == "config" and argument.startswith("-"):
-            text = value if separator else sys.argv[index + 1]
+            following = sys.argv[index + 1] if index + 1 < len(sys.argv) else ""
+            text = value if separator else following
     return text
 
 
@@ -204,5 +205,6 @@ def _set_up_logging() -> None:
 def use_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache folder, unless JAX was told of another one."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(files.user_cache() / "jax"))
+        with contextlib.suppress(UserError):  # without a home folder they are compiled each time
+            jax.config.update("jax_compilation_cache_dir", str(files.user_cache() / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -1,7 +1,5 @@
 """What Figs. 4 and 5 share: trajectories of J^2 and test loss against the epoch rescaled by Eq. 5, and their range."""
 
-import functools
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -34,8 +32,8 @@ def sweep(name: str, inset: bool = False) -> Sweep:
         title=title,
         numbers=NUMBERS,
         predict=predict,
-        compare=compare,
-        draw=functools.partial(draw, inset=inset),
+        compare=lambda config, history: compare(history),
+        draw=lambda figure, config, history: draw(figure, history, inset),
     )
 
 
@@ -46,9 +44,8 @@ def predict(config: TrainingConfig, dataset: Dataset) -> dict[str, float]:
     return {**zero, "constant_d": config.constant_d or np.nan, "j_squared_at_optimal_epoch": 1.0}
 
 
-def compare(config: TrainingConfig, history: History) -> dict[str, np.ndarray]:
+def compare(history: History) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS` for each seed."""
-    del config
     measured = analysis.measure(history)
     verdicts = analysis.verdicts(history, measured["slope_a"])
     losses = history.by_seed(measured["least_test_loss"])
@@ -68,9 +65,8 @@ def title(config: TrainingConfig) -> str:
     return f"{config.dataset}, {config.activation}: {number} runs, {cli.seeds(config)}{cli.other(config)}"
 
 
-def draw(figure: Figure, config: TrainingConfig, history: History, inset: bool) -> None:
+def draw(figure: Figure, history: History, inset: bool) -> None:
     """J^2 and test loss of each run against the rescaled epoch."""
-    del config
     growth, loss = figure.subplots(1, 2)
     panels = [(growth, "j_squared"), (loss, "test_loss")]
     if inset:

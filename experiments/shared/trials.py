@@ -10,23 +10,12 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from edgechaos.data.dataset import Dataset
 from edgechaos.errors import UserError
 from edgechaos.files import read_npz, write_npz
 
 RANGE = (1e-6, 1e-2)  # of the decay, logarithmic
-KEPT = 5 / 6  # of the training set; what is held out are as many samples as Fashion-MNIST has for the test
 
 Objective = Callable[[float], float]
-
-
-def validation_split(dataset: Dataset, seed: int) -> Dataset:
-    """The training set without a random sixth, which takes the place of the test set."""
-    number = len(dataset.train_labels)
-    order = np.random.default_rng(seed).permutation(number)
-    held_out, kept = np.split(order, [number - round(KEPT * number)])
-    images, labels = np.asarray(dataset.train_images), np.asarray(dataset.train_labels)
-    return Dataset(images[kept], labels[kept], images[held_out], labels[held_out], dataset.num_classes)
 
 
 def require() -> Any:

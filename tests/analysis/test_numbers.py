@@ -5,8 +5,7 @@ from configs import fig2
 from edgechaos import analysis
 from edgechaos.analysis import History
 from edgechaos.runs import cost
-from edgechaos.runs.config import from_record
-from experiments.shared.sweep import growth_of
+from edgechaos.runs.config import from_record, growth_of
 
 
 def synthetic(weight_decay=0.0, epochs=120, slope=0.0137):
@@ -16,11 +15,11 @@ def synthetic(weight_decay=0.0, epochs=120, slope=0.0137):
     j_squared = [0.25]
     for _ in range(epochs):
         j_squared.append(j_squared[-1] + slope - rate * j_squared[-1])
-    course = np.array([j_squared])
+    trajectory = np.array([j_squared])
     loss = (0.3 + 1e-4 * (np.arange(epochs + 1) - 60.0) ** 2)[None]
     columns = {"learning_rate": 0.02, "momentum": 0.5, "batch_size": 32, "weight_decay": weight_decay, "seed": 0}
     history = {name: np.array([value]) for name, value in columns.items()}
-    metrics = {"j_squared": course, "test_loss": loss, "test_accuracy": 1 - loss}
+    metrics = {"j_squared": trajectory, "test_loss": loss, "test_accuracy": 1 - loss}
     return History({**history, **metrics, "seconds": np.array([9.0])}, num_samples)
 
 
@@ -47,7 +46,7 @@ def test_numbers_of_a_line():
 
 def test_growth_is_found_behind_weight_decay():
     measured = analysis.measure(synthetic(weight_decay=9e-5))
-    # the discrete course lags its line within the fit by less than 2 %
+    # the discrete trajectory lags its line within the fit by less than 2 %
     np.testing.assert_allclose(measured["slope_a"], 0.0137, rtol=0.02)
     assert measured["fitted_slope"][0] < 0.8 * 0.0137
 
@@ -82,3 +81,11 @@ def test_operations_of_an_epoch():
     """Forward and weight gradient of the hidden layer; forward, weight and input gradient of the output layer."""
     hidden, output = 60_000 * 784 * 784, 60_000 * 784 * 10
     assert cost.epoch_operations(60_000, 784, 10) == 2 * (2 * hidden + 3 * output)
+
+
+def test_behind_by_hand():
+    scores, best = np.array([0.8, 0.9]), np.array([0.9, 1.1])
+    assert analysis.behind(scores, best) == pytest.approx(0.15 / np.sqrt((0.005 + 0.02) / 2))
+    assert analysis.behind(best, best) == 0
+    assert analysis.behind(np.ones(3), np.ones(3)) == 0
+    assert analysis.behind(np.ones(3), np.full(3, 2.0)) == np.inf

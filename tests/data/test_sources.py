@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import multiprocessing
 import struct
+import sys
 import threading
 import urllib.error
 
@@ -150,6 +151,23 @@ def test_damaged_local_file_is_named_and_leaves_nothing(source, tmp_path, damage
     assert {path.name for path in tmp_path.iterdir()} == {*source, "fashion_mnist.lock"}
 
 
+def test_a_gzip_file_that_would_fill_the_memory_is_refused(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(mnist_family, "_LARGEST", 100_000)
+    place(tmp_path, source)
+    broken = tmp_path / mnist_family.TRAIN_LABELS
+    broken.write_bytes(gzip.compress(bytes(200_000)))
+    with pytest.raises(UserError, match=rf"'{broken}' is not the official file: it holds more than 100000 bytes"):
+        data.load("fashion_mnist", tmp_path)
+
+
+def test_a_missing_package_is_said_before_a_folder_is_made(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "edgechaos.data.mnist_family", None)
+    monkeypatch.delattr("edgechaos.data.mnist_family")
+    with pytest.raises(ModuleNotFoundError):
+        data.load("fashion_mnist", tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
 def test_no_source_names_three_ways_and_leaves_nothing(source, tmp_path):
     place(tmp_path, {mnist_family.TRAIN_LABELS: source[mnist_family.TRAIN_LABELS]})  # one file is not enough
     with pytest.raises(UserError) as raised:
@@ -185,6 +203,7 @@ def server(source, monkeypatch, tmp_path_factory):
             monkeypatch.setitem(mnist_family.IdxImages.url_infos, f"{url}{name}.gz", info)
         monkeypatch.setitem(mnist_family.SOURCES, "fashion_mnist", mnist_family.IdxSource(url, files))
         monkeypatch.setattr(mnist_family, "_check_reachable", CHECK_REACHABLE)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
         yield folder
         served.shutdown()
 
@@ -206,7 +225,8 @@ def test_download_with_a_wrong_checksum_is_refused(server, source, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["fashion_mnist.lock"]
 
 
-def test_dead_address_fails_at_once():
+def test_dead_address_fails_at_once(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(urllib.error.URLError):
         CHECK_REACHABLE("http://127.0.0.1:9/", seconds=5)
 
@@ -259,7 +279,10 @@ def test_unknown_name(name):
         data.load(name)
 
 
-@pytest.mark.parametrize("content", [b"", b"\0\0\x0d\1\0\0\0\1\0", b"\0\0\x08\1\0\0\0\5abc", b"\0\0\x08\1\0\0\0\1abc"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0\0\x0d\1\0\0\0\1\0", b"\0\0\x08\1\0\0\0\5abc", b"\0\0\x08\1\0\0\0\1abc", b"\0\0\x08\2\0\0\0\1abc"],
+)
 def test_not_an_idx_file(content):
     with pytest.raises(UserError, match=r"not an IDX file|IDX header promises"):
         mnist_family.parse_idx(content)

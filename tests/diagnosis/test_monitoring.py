@@ -28,12 +28,12 @@ def watched(num_steps, every, capacity, params=PARAMS):
 )
 def test_entries_are_those_of_their_steps(num_steps, stride, entries):
     _, state = watched(num_steps, 10, 8)
-    course = ec.monitored(state, PARAMS)
-    np.testing.assert_array_equal(course.step, stride * np.arange(entries))
-    assert course.names == ("a/kernel", "b")
+    trajectory = ec.monitored(state, PARAMS)
+    np.testing.assert_array_equal(trajectory.step, stride * np.arange(entries))
+    assert trajectory.names == ("a/kernel", "b")
     start = ec.order_parameters(PARAMS["a"]["kernel"])
-    np.testing.assert_allclose(course.j_squared[:, 0], start.j_squared * 1.01 ** (2.0 * course.step), rtol=1e-3)
-    np.testing.assert_allclose(course.j0[:, 0], start.j0 * 1.01 ** (1.0 * course.step), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(trajectory.j_squared[:, 0], start.j_squared * 1.01 ** (2.0 * trajectory.step), rtol=1e-3)
+    np.testing.assert_allclose(trajectory.j0[:, 0], start.j0 * 1.01 ** (1.0 * trajectory.step), rtol=1e-3, atol=1e-6)
 
 
 def test_memory_is_bounded_and_updates_pass():

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import shlex
@@ -12,6 +13,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 import edgechaos as ec
+from edgechaos.diagnosis.command import write_report
 from edgechaos.diagnosis.weights import Unread, read_weights
 from edgechaos.errors import UserError
 from tests.processes import ROOT
@@ -128,6 +130,14 @@ def test_names_are_shown_harmlessly(tmp_path):
     same = {"a\n": ONE, "a\\n": entry("F32", [2, 2], 16, 32)}
     with pytest.raises(UserError, match="look the same"):
         read_weights(write(tmp_path / "same.safetensors", same, bytes(32)))
+
+
+def test_names_are_printed_on_any_terminal(tmp_path, monkeypatch):
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="ascii"))
+    write_report(write(tmp_path / "w.safetensors", {"größe": ONE}, ZEROS), None, None)
+    sys.stdout.flush()
+    assert b"gr\\xf6\\xdfe" in content.getvalue()
 
 
 def test_several_files_with_an_index(tmp_path):

@@ -185,12 +185,11 @@ def test_the_frame_is_left_alone_as_long_as_growth_allows():
     def spans(rates, count):
         frame = frames.start_frame(jax.random.normal(KEY, (len(rates), len(rates))))
         factors = jnp.exp(jnp.array(rates))
-        push = jax.jit(lambda frame, last: frames.push_frame(frame, lambda v: factors * v, factors.dtype, last))
-        found = []
-        for index in range(count):
-            frame, growth = push(frame, jnp.array(index == count - 1))
-            found.append(int(growth.span))
-        return found
+
+        def push(frame, is_last):
+            return frames.push_frame(frame, lambda v: factors * v, jnp.dtype("float32"), is_last)
+
+        return [int(span) for span in jax.lax.scan(push, frame, jnp.arange(count) == count - 1)[1].span]
 
     assert spans([0.5, 0.0], 40)[-1] > 0  # the last iteration is always measured
     assert max(spans([0.5, 0.0], 40)) in (7, 8)

@@ -28,19 +28,19 @@ def test_distance_is_resolved_far_below_rounding():
     assert float(distance) == pytest.approx(start * 0.3**60, rel=1e-4)
 
 
-def test_spread_finds_the_components_it_was_made_of():
+def test_variance_finds_the_components_it_was_made_of():
     rng = np.random.default_rng(0)
     logarithm = 0.3 * rng.normal(size=(2000, 1)) + 0.2 * rng.normal(size=(2000, 12))
-    found = input_dependence.spread(np.exp(logarithm))
+    found = input_dependence.variance_of(np.exp(logarithm))
     # 2,000 draws tell a standard deviation to 1.6 %
     assert float(found.over_inputs) == pytest.approx(0.3, rel=0.06)
     assert float(found.over_perturbations) == pytest.approx(0.2, rel=0.02)
     assert float(found.input_share) == pytest.approx(0.09 / 0.13, rel=0.06)
 
 
-def test_spread_of_inputs_that_make_no_difference():
+def test_variance_of_inputs_that_make_no_difference():
     rng = np.random.default_rng(1)
-    found = input_dependence.spread(np.exp(rng.normal(size=(500, 16))))
+    found = input_dependence.variance_of(np.exp(rng.normal(size=(500, 16))))
     # F of 499 and 7,500 degrees of freedom: 1 +- 0.065
     assert float(found.f_ratio) == pytest.approx(1, abs=4 * 0.065)
     assert float(found.input_share) < 0.02

@@ -129,6 +129,36 @@ def test_rotation_is_an_edge():
     assert ec.order_or_chaos(lambda x: rotation @ x, jnp.ones(2)).state == "edge"
 
 
+@pytest.mark.parametrize(
+    ("exponent", "error", "state"),
+    [
+        (0.05, 0.02, "edge"),
+        (-0.05, 0.02, "edge"),
+        (0.07, 0.02, "chaotic"),
+        (-0.07, 0.02, "ordered"),
+        (0.009, 0.0, "edge"),
+        (-0.011, 0.0, "ordered"),
+    ],
+)
+def test_three_standard_errors_and_the_resolution_of_100_iterations_are_the_edge(monkeypatch, exponent, error, state):
+    found = lyapunov.Lyapunov(jnp.array(exponent), jnp.array(error), jnp.zeros(100))
+    monkeypatch.setattr(lyapunov, "lyapunov_exponent", lambda *arguments: found)
+    verdict = ec.order_or_chaos(jnp.tanh, jnp.ones(3), num_iterations=100)
+    assert (verdict.state, verdict.standard_error) == (state, pytest.approx(error))
+    assert verdict.exponent == pytest.approx(exponent)
+
+
+@pytest.mark.parametrize(
+    ("gain", "state"), [(0.998, "ordered"), (0.9995, "edge"), (1.0005, "edge"), (1.002, "chaotic")]
+)
+def test_growth_below_one_in_the_whole_trajectory_is_an_edge(gain, state):
+    """A steady gain has no error: 1 / 1000 decides."""
+    verdict = ec.order_or_chaos(lambda x: gain * x, jnp.ones(3))
+    assert verdict.state == state
+    assert verdict.exponent == pytest.approx(np.log(gain), rel=1e-3)
+    assert verdict.standard_error < 1e-5
+
+
 def test_spectrum_agrees_with_the_largest_exponent_at_the_papers_size():
     step, _ = tanh_map(1.6, num_neurons=784)
     x0 = jax.random.normal(KEY, (784,))

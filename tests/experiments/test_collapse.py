@@ -11,12 +11,12 @@ from edgechaos.files import read_npz
 from tests import processes
 
 
-def history(scales, lengths, courses):
-    """A sweep over the learning rate whose courses are given as functions of the rescaled epoch."""
+def history(scales, lengths, trajectories):
+    """A sweep over the learning rate whose trajectories are given as functions of the rescaled epoch."""
     learning_rate = 0.02 * np.array(scales)
     j_squared = np.full((len(scales), max(lengths) + 1), np.nan)
-    for run, (scale, length, course) in enumerate(zip(scales, lengths, courses, strict=True)):
-        j_squared[run, : length + 1] = course(scale * np.arange(length + 1))
+    for run, (scale, length, trajectory) in enumerate(zip(scales, lengths, trajectories, strict=True)):
+        j_squared[run, : length + 1] = trajectory(scale * np.arange(length + 1))
     size = len(scales)
     columns = {"momentum": np.full(size, 0.5), "batch_size": np.full(size, 32), "seed": np.zeros(size, int)}
     return History({"learning_rate": learning_rate, "j_squared": j_squared, **columns}, 60_000)
@@ -27,10 +27,10 @@ def line(time):
 
 
 def test_one_course_collapses():
-    spread = analysis.collapse_ranges(history([1, 2, 4], [100, 50, 25], [line] * 3))
-    np.testing.assert_allclose(spread["range_in_ordered_phase"], 0, atol=1e-12)
-    np.testing.assert_allclose(spread["range_beyond"], 0, atol=1e-12)
-    assert np.isnan(spread["epoch_apart"]).all()
+    ranges = analysis.collapse_ranges(history([1, 2, 4], [100, 50, 25], [line] * 3))
+    np.testing.assert_allclose(ranges["range_in_ordered_phase"], 0, atol=1e-12)
+    np.testing.assert_allclose(ranges["range_beyond"], 0, atol=1e-12)
+    assert np.isnan(ranges["epoch_apart"]).all()
 
 
 def test_spread_and_where_it_begins():
@@ -38,14 +38,14 @@ def test_spread_and_where_it_begins():
         edge = 0.75 / 0.0137
         return np.where(time < edge, line(time), 1 + 0.5 * 0.0137 * (time - edge))
 
-    spread = analysis.collapse_ranges(history([1, 1], [120, 120], [line, bent]))
-    assert spread["range_in_ordered_phase"] == pytest.approx(0, abs=0.01)
+    ranges = analysis.collapse_ranges(history([1, 1], [120, 120], [line, bent]))
+    assert ranges["range_in_ordered_phase"] == pytest.approx(0, abs=0.01)
     gap = 0.5 * 0.0137 * (120 - 0.75 / 0.0137)
     expected = gap / (line(120) - gap / 2)
-    assert spread["last_range"] == pytest.approx(expected, rel=1e-6)
+    assert ranges["last_range"] == pytest.approx(expected, rel=1e-6)
     # gap / mean = 0.1 where 0.00685 t = 0.1 (1 + 0.0137 t - 0.003425 t), t the time since the edge
     since = 0.1 / (0.00685 - 0.1 * (0.0137 - 0.003425))
-    assert spread["epoch_apart"] == pytest.approx(np.ceil(0.75 / 0.0137 + since), abs=1)
+    assert ranges["epoch_apart"] == pytest.approx(np.ceil(0.75 / 0.0137 + since), abs=1)
 
 
 def test_papers_runs():

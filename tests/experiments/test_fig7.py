@@ -4,8 +4,8 @@ import json
 import numpy as np
 import pytest
 
+from edgechaos import analysis
 from edgechaos.files import read_npz
-from experiments import fig7
 from tests import processes
 
 run = functools.partial(processes.run, "fig7")
@@ -29,10 +29,10 @@ def finished(tmp_path_factory):
 
 def test_work_directory_explains_itself(finished):
     workdir, result = finished
-    described = {"config.json", "provenance.json", ".lock", "summary.json", "history.npz", "kernels"}
+    described = {"config.json", "provenance.json", "prediction.json", ".lock", "summary.json", "history.npz", "kernels"}
     assert {path.name for path in workdir.iterdir()} == described | {"fig7.png", "fig7.pdf", "fig7.npz"}
     arrays = read_npz(workdir / "fig7.npz")
-    assert arrays.keys() == fig7.OWN_ARRAYS.keys()
+    assert arrays.keys() == analysis.trained.ARRAYS.keys()
     assert arrays["distance"].shape == (len(arrays["label"]), 2, 2, 360)
     assert (arrays["distance"] > 0).all()
     assert result.stdout.rstrip().endswith("fig7.png")
@@ -41,12 +41,17 @@ def test_work_directory_explains_itself(finished):
 def test_summary_compares_trained_and_shuffled_with_theory(finished):
     summary = json.loads((finished[0] / "summary.json").read_text())
     assert summary["predicted"].keys() == summary["measured"].keys() == summary["meaning"].keys()
+    assert summary["predicted"] == json.loads((finished[0] / "prediction.json").read_text())
     measured, predicted = summary["measured"], summary["predicted"]
     # one epoch hardly moves the weights: both kernels are as the theory says, up to finite N = 64
     for name in ("exponent", "shuffled_exponent"):
         assert measured[f"{name}_at_epoch-1"] == pytest.approx(predicted[f"{name}_at_epoch-1"], abs=0.15)
     assert measured["jacobian_norm_at_epoch-1"] == pytest.approx(predicted["jacobian_norm_at_epoch-1"], rel=0.02)
     assert measured["distance_at_epoch-1"] < 1e-8
+    # at rest the slope of tanh is 1, so that the exponent is that of the kernel itself
+    kernels = [read_npz(finished[0] / "kernels" / f"epoch-1-{seed}.npz")["kernel"] for seed in range(2)]
+    exact = [np.log(np.abs(np.linalg.eigvals(kernel)).max()) for kernel in kernels]
+    np.testing.assert_allclose(summary["members"]["exponent_at_epoch-1"], exact, atol=0.02)
 
 
 def test_kernels_of_a_fig2_run_are_taken(finished, tmp_path):

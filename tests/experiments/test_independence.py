@@ -31,7 +31,7 @@ def test_decay_at_the_edge_is_interpolated_for_each_setting(finished):
     assert result.stdout.count("ends at 1") == 6
     first = summary["runs"][0]
     chosen = np.all([history[name] == first[name] for name in ("learning_rate", "momentum", "batch_size")], axis=0)
-    at_end = np.array([course[np.isfinite(course)][-15:].mean() for course in history["j_squared"][chosen]])
+    at_end = np.array([trajectory[np.isfinite(trajectory)][-15:].mean() for trajectory in history["j_squared"][chosen]])
     expected = np.exp(np.interp(0, -np.log(at_end), np.log(history["weight_decay"][chosen])))
     assert first["decay"] == pytest.approx(expected, rel=1e-3)
 

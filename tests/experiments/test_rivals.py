@@ -23,7 +23,7 @@ def finished(tmp_path_factory):
 def test_full_has_the_grid_eq_9_and_every_constraint():
     sweep = configs.get_config().sweep
     assert sweep.weight_decay[:8] == configs.GRID
-    assert set(sweep.constraint) == CONSTRAINTS.keys() == {"none", *configs.CONSTRAINTS}
+    assert set(sweep.constraint) == {"none", *configs.CONSTRAINTS} == CONSTRAINTS.keys() - {"hold_two_sided"}
     columns = {name: np.array(sweep[name]) for name in ("constraint", "weight_decay")}
     ways = rivals.ways_of(rivals.Config(trials=()), History(columns | {"seed": np.zeros(17)}, 60_000))
     assert [way.kind for way in ways] == ["grid"] * 8 + ["rule"] * 9
@@ -40,8 +40,8 @@ def test_other_axes_and_several_processes_are_refused(monkeypatch):
 
 def test_what_diverged_is_neither_best_nor_an_error():
     """Of three decays the first diverged; so did the hold, which chose nothing."""
-    course = np.array([np.nan, 0.8, 0.7, np.nan])[:, None] * np.ones((4, 3))
-    history = {"test_accuracy": course, "j_squared": course, "epochs": np.full(4, 2), "seed": np.zeros(4, int)}
+    trajectory = np.array([np.nan, 0.8, 0.7, np.nan])[:, None] * np.ones((4, 3))
+    history = {"test_accuracy": trajectory, "j_squared": trajectory, "epochs": np.full(4, 2), "seed": np.zeros(4, int)}
     ways = [rivals.Way(name, "grid", 2) for name in "abc"] + [rivals.Way(rivals.HOLD, "rule", 2)]
     found = rivals.compare(History(history, 60_000), ways)
     assert found["best_of_grid"][0] == 0.8
@@ -58,7 +58,7 @@ def test_rows_have_the_numbers_of_the_history(finished):
     for row in summary["rows"]:
         assert row["name"] in result.stdout
     (held,) = [row for row in summary["rows"] if row["name"] == "hold at edge"]
-    chosen = history["constraint"] == "hold_at_edge"
+    chosen = (history["constraint"] == "hold_at_edge") & (history["target"] == 1)
     last = history["test_accuracy"][chosen, -3:].mean(1)
     assert held["accuracy"] == pytest.approx(last.mean(), rel=1e-6)
     assert held["accuracy_deviation"] == pytest.approx(last.std(ddof=1), rel=1e-5)
@@ -70,8 +70,10 @@ def test_choices_are_those_of_the_first_seed(finished):
     workdir, _ = finished
     history, rows = read_npz(workdir / "history.npz"), json.loads((workdir / "summary.json").read_text())["rows"]
     chosen = {row["name"].partition(", lambda = ")[0]: row for row in rows if row["kind"] == "chosen"}
-    decay = history["decay"][(history["constraint"] == "hold_at_edge") & (history["seed"] == 0)][0]
-    removed = (decay[-1] - decay[-8]) / (7 * 45)  # per step, of 45 an epoch
+    clock = history["clock"][
+        (history["constraint"] == "hold_at_edge") & (history["target"] == 1) & (history["seed"] == 0)
+    ][0]
+    removed = (clock[-1] - clock[-8]) / (7 * 45)  # per step, of 45 an epoch
     expected = {"decay of the hold": (removed * 0.5 / (2 * 0.08), 120.0)}
     made = read_npz(workdir / "trials.npz")
     for number in (4, 8):
@@ -89,8 +91,11 @@ def test_choices_are_those_of_the_first_seed(finished):
 
 def test_what_holds_a_norm_ends_at_the_edge(finished):
     history = read_npz(finished[0] / "history.npz")
-    for name, tolerance in (("hold_at_edge", 0.01), ("hard_sphere", 0.01), ("constrained_parameters", 0.1)):
-        np.testing.assert_allclose(history["j_squared"][history["constraint"] == name, -5:], 1, atol=tolerance)
-    for name in ("hold_at_start", "hard_sphere_at_start", "hyperball_at_start"):
-        # the sphere fixes J^2 + J0^2 / N, and J is 0.5 at the start within a finite kernel's error
-        np.testing.assert_allclose(history["j_squared"][history["constraint"] == name, -5:], 0.25, atol=0.01)
+    for target in (1.0, 0.25):
+        for name, tolerance in (("hold_at_edge", 0.01), ("hard_sphere", 0.01), ("hyperball", 0.01)):
+            chosen = (history["constraint"] == name) & (history["target"] == target)
+            assert chosen.sum() == len(np.unique(history["seed"]))
+            # the sphere fixes J^2 + J0^2 / N
+            np.testing.assert_allclose(history["j_squared"][chosen, -5:], target, atol=tolerance)
+    bounded = history["constraint"] == "constrained_parameters"
+    np.testing.assert_allclose(history["j_squared"][bounded, -5:], 1, atol=0.1)

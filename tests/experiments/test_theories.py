@@ -6,8 +6,7 @@ from matplotlib.figure import Figure
 
 from configs import theories as configs
 from edgechaos import analysis
-from edgechaos.analysis import History
-from edgechaos.runs.config import TrainingConfig
+from edgechaos.analysis import History, decays
 from experiments import theories
 
 EPOCHS = 40
@@ -26,13 +25,13 @@ def history_of(edge_power, growth_power, num_seeds=2):
     settled = np.where(decay[:, None] > 0, at_edge[:, None] / np.maximum(decay[:, None], 1e-9), grown)
     accuracy = 0.9 - 0.01 * np.log(np.maximum(decay, 1e-6) / at_edge) ** 2
     known = np.arange(entries) <= epochs[:, None]
-    courses = {
+    trajectories = {
         "j_squared": settled,
         "test_accuracy": np.repeat(accuracy[:, None], entries, axis=1),
         "test_loss": np.repeat(1 - accuracy[:, None], entries, axis=1),
     }
     arrays = {
-        **{name: np.where(known, course, np.nan) for name, course in courses.items()},
+        **{name: np.where(known, values, np.nan) for name, values in trajectories.items()},
         "learning_rate": eta,
         "epochs": epochs,
         "weight_decay": decay,
@@ -47,7 +46,7 @@ def history_of(edge_power, growth_power, num_seeds=2):
 @pytest.mark.parametrize("power", [0.0, -1.0])
 @pytest.mark.parametrize("growth", [1.0, 2.0])
 def test_exponents_are_those_put_in(power, growth):
-    found = theories.compare(TrainingConfig(), history_of(power, growth))
+    found = theories.compare(history_of(power, growth))
     assert found["growth_exponent"][0] == pytest.approx(growth, abs=0.02)
     for what in ("edge", "best", "loss"):
         for name in (f"{what}_exponent_epochs", f"{what}_exponent_rescaled"):
@@ -56,7 +55,7 @@ def test_exponents_are_those_put_in(power, growth):
 
 def test_both_lengths_are_in_the_sweep_and_the_largest_rate_is_in_both():
     history = history_of(0.0, 1.0)
-    chosen = theories.lengths(history)
+    chosen = decays.lengths(history)
     assert set(history["epochs"][chosen["epochs"]]) == {EPOCHS}
     assert set(history["epochs"][chosen["rescaled"]]) == {40, 80, 160, 320}
     both = history["learning_rate"][chosen["epochs"] & chosen["rescaled"]]
@@ -68,7 +67,7 @@ def test_a_sweep_that_has_only_begun_can_be_drawn():
     for name in ("j_squared", "test_accuracy", "test_loss"):
         history[name][:, 1:] = np.nan
     figure = Figure()
-    theories.draw(figure, TrainingConfig(), history)
+    theories.draw(figure, history)
     figure.savefig(io.BytesIO(), format="png")
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from edgechaos.data import validation_split
 from edgechaos.errors import UserError
 from edgechaos.files import read_npz
 from experiments.shared import trials
@@ -56,7 +57,7 @@ def test_trials_of_another_search_are_refused(tmp_path):
 
 def test_validation_split_takes_a_sixth_and_loses_nothing():
     dataset = make_dataset(num_samples=60, num_neurons=9)
-    split = trials.validation_split(dataset, 0)
+    split = validation_split(dataset, 0)
     assert (len(split.train_labels), len(split.test_labels)) == (50, 10)
     both = np.concatenate([split.train_images, split.test_images])
     np.testing.assert_array_equal(np.sort(both, axis=0), np.sort(np.asarray(dataset.train_images), axis=0))

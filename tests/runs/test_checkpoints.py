@@ -1,9 +1,12 @@
+import errno
+import shutil
 import sys
 import types
 
 import numpy as np
 import pytest
 
+from edgechaos.errors import UserError
 from edgechaos.runs import checkpoints
 
 
@@ -62,6 +65,38 @@ def test_damaged_one_is_kept_aside_and_the_one_before_is_taken(tmp_path, damage,
         assert (tmp_path / "damaged-checkpoint-2").is_dir()
 
 
+def wrapped():
+    try:
+        raise OSError(errno.EMFILE, "Too many open files")
+    except OSError as error:
+        return RuntimeError("a library's own words"), error
+
+
+BAD_MOMENTS = [
+    (MemoryError(), None, "not enough memory"),
+    (OSError(errno.ESTALE, "Stale file handle"), None, "Stale file handle"),
+    (ValueError("NOT_FOUND: Error opening file: ... [OS error 24: EMFILE Too many open files]"), None, "Too many open"),
+    (*wrapped(), "Too many open files"),
+]
+
+
+@pytest.mark.parametrize(("error", "cause", "reason"), BAD_MOMENTS)
+def test_a_bad_moment_sets_no_checkpoint_aside(tmp_path, monkeypatch, error, cause, reason):
+    folder = tmp_path / "checkpoint"
+    save(folder, 1, 2)
+
+    def fail(*_):
+        raise error from cause
+
+    for name in ("_read", "_manager"):
+        monkeypatch.setattr(checkpoints, name, fail)
+        with pytest.raises(UserError, match=rf"cannot be read just now \({reason}.*\); mend that"):
+            checkpoints.restore(folder, tree(0), "mine")
+        monkeypatch.undo()
+    assert value_of(restore(folder)) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
 def test_all_damaged_means_from_scratch(tmp_path):
     folder = tmp_path / "checkpoint"
     save(folder, 1, 2)
@@ -78,10 +113,12 @@ def test_checkpoint_of_another_configuration_is_not_taken(tmp_path, caplog):
     assert "it belongs to another configuration" in caplog.text
 
 
-def test_content_that_does_not_match_its_digest_is_not_taken(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(checkpoints, "_digest", lambda leaves: "another")
+def test_content_that_does_not_match_its_digest_is_not_taken(tmp_path, caplog):
+    """Arrays of the same names, shapes and types, intact in themselves, that are not those of the digest."""
     save(tmp_path / "checkpoint", 1)
-    monkeypatch.undo()
+    checkpoints.save(tmp_path / "other", 1, tree(7), "mine")
+    shutil.rmtree(tmp_path / "checkpoint" / "1" / "arrays")
+    shutil.copytree(tmp_path / "other" / "1" / "arrays", tmp_path / "checkpoint" / "1" / "arrays")
     assert checkpoints.restore(tmp_path / "checkpoint", tree(0), "mine") is None
     assert "does not match its SHA-256" in caplog.text
 

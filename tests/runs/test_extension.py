@@ -26,8 +26,8 @@ def get_config(variant=None):
     config.update(sweep_mode="product", momentum=0.5, num_seeds={seeds}, epochs={epochs})
     return config
 """
-FEW = {"rates": (0.01, 0.04), "sizes": (32,), "seeds": 1, "epochs": 20}
-MANY = {"rates": (0.02, 0.01, 0.04), "sizes": (64, 32), "seeds": 3, "epochs": 20}
+FEW = {"rates": (0.01, 0.04), "sizes": (32,), "seeds": 1, "epochs": 60}
+MANY = {"rates": (0.02, 0.01, 0.04), "sizes": (64, 32), "seeds": 3, "epochs": 60}
 
 
 def config_file(folder, **changes):
@@ -72,7 +72,7 @@ def test_finished_sweep_takes_more_seeds_and_values_and_keeps_its_members(few, t
     # in the order of the new config, the seed running fastest
     np.testing.assert_array_equal(grown["seed"], np.tile([0, 1, 2], 6))
     np.testing.assert_array_equal(grown["learning_rate"], np.tile(np.repeat([0.02, 0.01, 0.04], 3), 2))
-    np.testing.assert_array_equal(grown["epochs_done"], 20)
+    np.testing.assert_array_equal(grown["epochs_done"], 60)
     again, result = run(tmp_path / "run", **MANY)
     assert "holds the finished run" in result.stderr
     assert_kept(grown, again)
@@ -123,15 +123,14 @@ def interrupted(workdir, changes):
     return read_npz(workdir / "history.npz")
 
 
-def test_unfinished_members_go_on_from_their_checkpoints_with_the_same_bits(tmp_path):
-    long = {**FEW, "epochs": 1500}
-    undisturbed, _ = run(tmp_path / "whole", **long)
-    begun = interrupted(tmp_path / "run", long)
-    assert 0 < begun["epochs_done"].min() < 1500
-    grown, result = run(tmp_path / "run", **{**long, "seeds": 2})
+def test_unfinished_members_go_on_from_their_checkpoints_with_the_same_bits(few, tmp_path):
+    """A checkpoint, which takes a tenth of a second, after each of 60 epochs: time to be met."""
+    begun = interrupted(tmp_path / "run", FEW)
+    assert 0 < begun["epochs_done"].min() < 60
+    grown, result = run(tmp_path / "run", **{**FEW, "seeds": 2})
     assert f"after epoch {begun['epochs_done'].max()}" in result.stderr
     there = by_key(grown)
-    for key, member in by_key(undisturbed).items():
+    for key, member in by_key(few[1]).items():
         for name in METRICS:
             np.testing.assert_array_equal(member[name], there[key][name], err_msg=name)
         assert there[key]["seconds"] > 0
@@ -147,7 +146,7 @@ def test_several_processes_extend_together(few, tmp_path):
     grown = read_npz(workdir / "history.npz")
     assert len(grown["seed"]) == 18
     assert_kept(few[1], grown)
-    assert (grown["epochs_done"] == 20).all()
+    assert (grown["epochs_done"] == 60).all()
 
 
 @pytest.mark.parametrize(
@@ -155,7 +154,7 @@ def test_several_processes_extend_together(few, tmp_path):
     [
         ({"rates": (0.01, 0.05)}, "an extension must keep the members of '{}', but it drops learning_rate 0.04"),
         ({"rates": (0.01,)}, "an extension must keep the members of '{}', but it drops learning_rate 0.04"),
-        ({"epochs": 30}, "workdir = '{}' holds a run of another config (epochs 20 -> 30); name another workdir"),
+        ({"epochs": 30}, "workdir = '{}' holds a run of another config (epochs 60 -> 30); name another workdir"),
     ],
 )
 def test_extension_that_drops_or_changes_a_member_is_refused(few, tmp_path, changes, message):
@@ -185,8 +184,8 @@ def test_other_fields_are_refused_as_before(few, tmp_path):
 def test_damaged_sequence_is_named(few, tmp_path, content):
     shutil.copytree(few[0], tmp_path / "run")
     (tmp_path / "run" / "history.npz").unlink()
-    (tmp_path / "run" / "parts").mkdir()
-    np.savez(tmp_path / "run" / "parts" / "0-2.npz", a=1)
+    (tmp_path / "run" / "pieces").mkdir()
+    np.savez(tmp_path / "run" / "pieces" / "0-2.npz", a=1)
     (tmp_path / "run" / "sequence.json").write_text(content)
     result = processes.run("fig3", tmp_path / "run", config=config_file(tmp_path, **FEW))
     assert result.returncode == 2
@@ -210,7 +209,7 @@ def test_former_members_keep_their_places():
     assert sorted(grown.members) == list(range(12))
 
 
-def test_batches_do_not_mix_generations():
+def test_groups_do_not_mix_generations():
     columns = columns_of(num_seeds=2)
     places = sequence_of(columns, [columns_of()])
     done = np.zeros(8, bool)

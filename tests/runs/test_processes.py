@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ from configs.fig3 import get_config as base
 def get_config(variant=None):
     config = base("digits")
     config.sweep = dict(learning_rate=(0.01, 0.02, 0.04, 0.08, 0.04), batch_size=(32, 32, 32, 32, 64))
-    config.update(momentum=0.5, num_seeds=2, epochs=300)
+    config.update(momentum=0.5, num_seeds=2, epochs=60)
     return config
 """
 ONE_BY_ONE = """
@@ -33,12 +32,12 @@ assert jax.device_count() == 4
 dataset, spec = make_dataset(num_neurons=300), training.Spec(3, 16)
 keys = jax.random.split(jax.random.key(0), 8)
 numbers = training.Hyperparameters(jnp.linspace(0.01, 0.08, 8), jnp.full(8, 0.5), jnp.full(8, 1e-4))
-def course(mesh):
+def trajectory(mesh):
     state, _ = training.start_members(keys, numbers, dataset, spec, mesh=mesh)
     for _ in range(5):
         state, metrics = training.advance_members(state, keys, numbers, dataset, spec, mesh=mesh)
     return np.asarray(state.params["hidden"]["kernel"]), np.asarray(metrics.test_loss)
-for one, four in zip(course(None), course(Mesh(np.array(jax.devices()), ("members",))), strict=True):
+for one, four in zip(trajectory(None), trajectory(Mesh(np.array(jax.devices()), ("members",))), strict=True):
     np.testing.assert_array_equal(one, four)
 """
 FOUR_DEVICES = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
@@ -93,9 +92,11 @@ def log(workdir, index):
 
 
 def assert_same(history, expected):
-    """Batches of another size compile to other programs; float32's rounding then grows over 300 epochs."""
+    """Batches of another size compile to other programs; float32's rounding then grows over 60 epochs."""
     for name in METRICS:
-        np.testing.assert_allclose(history[name], expected[name], rtol=5e-3, atol=2e-3, err_msg=name)
+        # two of 360 test samples may change sides; J0 is of the order of 0.03
+        rtol, atol = (0, 6e-3) if "accuracy" in name else (2e-3, 1e-4)
+        np.testing.assert_allclose(history[name], expected[name], rtol, atol, err_msg=name)
     for name in ("learning_rate", "seed", "epochs_done", "diverged"):
         np.testing.assert_array_equal(history[name], expected[name])
 
@@ -120,13 +121,11 @@ def test_two_processes_share_a_sweep(tmp_path, config, alone):
 def test_lost_process_ends_the_other_and_the_run_goes_on_alone(tmp_path, config, alone, victim):
     workdir = tmp_path / "run"
     started = start(workdir, config, "--config.checkpoint_seconds=0")
-    wait_for(lambda: started[0].poll() is not None or any(workdir.glob("parts/*.npz")))
+    wait_for(lambda: started[0].poll() is not None or any(workdir.glob("pieces/*.npz")))
     assert [process.poll() for process in started] == [None, None], log(workdir, 0) + log(workdir, 1)
     started[victim].send_signal(signal.SIGKILL)
-    begin = time.monotonic()
     assert started[1 - victim].wait(60) not in (0, None)
     assert started[victim].wait(60) == -signal.SIGKILL
-    assert time.monotonic() - begin < 60
     if victim == 0:
         result = processes.run("fig3", workdir, config=config)
         assert result.returncode == 0, result.stderr
@@ -136,7 +135,7 @@ def test_lost_process_ends_the_other_and_the_run_goes_on_alone(tmp_path, config,
 def test_one_interrupted_process_stops_both_and_three_go_on(tmp_path, config, alone):
     workdir = tmp_path / "run"
     started = start(workdir, config, "--config.checkpoint_seconds=0")
-    wait_for(lambda: started[0].poll() is not None or any(workdir.glob("parts/*.npz")))
+    wait_for(lambda: started[0].poll() is not None or any(workdir.glob("pieces/*.npz")))
     started[1].send_signal(signal.SIGINT)
     assert [process.wait(60) for process in started] == [130, 130], log(workdir, 0) + log(workdir, 1)
     assert "process 1 of 2 was interrupted" in log(workdir, 0)

@@ -6,7 +6,7 @@ import pytest
 
 from configs import fig3
 from edgechaos.errors import UserError
-from edgechaos.runs import workdir
+from edgechaos.runs import machine
 from edgechaos.runs.config import from_record
 from edgechaos.runs.history import empty_record
 from edgechaos.runs.members import sweep_members
@@ -58,7 +58,7 @@ def members(**changes):
 
 def test_memory_that_is_not_there_is_said_before_anything_starts(monkeypatch):
     dataset = make_dataset(num_neurons=100)
-    monkeypatch.setattr(workdir, "free_memory", lambda: 100_000)
+    monkeypatch.setattr(machine, "free_memory", lambda: 100_000)
     with pytest.raises(UserError, match=r"N = 100 neurons and the data need 0.\d+ GiB of memory, half of what is free"):
         _members_at_once(members(), dataset, jax.devices())
 

@@ -3,7 +3,7 @@ import pytest
 
 from configs import fig2
 from edgechaos.runs.config import from_record
-from edgechaos.runs.members import Group, first_order, groups_of, parse_group, sequence_of, shares_of, sweep_members
+from edgechaos.runs.members import Group, first_sequence, groups_of, parse_group, sequence_of, shares_of, sweep_members
 
 
 def columns_of(changes, **fields):
@@ -12,44 +12,44 @@ def columns_of(changes, **fields):
 
 
 COLUMNS = columns_of({"batch_size": (16, 8), "learning_rate": (0.1, 0.2, 0.3), "epochs": (9, 5)})
-PLACES = sequence_of(COLUMNS)
+SEQUENCE = sequence_of(COLUMNS)
 NONE = np.zeros(12, bool)
 
 
-def test_order_keeps_programs_together_and_similar_lengths_near():
-    order = first_order(COLUMNS)
-    assert sorted(order) == list(range(12))
-    np.testing.assert_array_equal(COLUMNS["batch_size"][order], [8] * 6 + [16] * 6)
-    np.testing.assert_array_equal(COLUMNS["epochs"][order], [5, 5, 5, 9, 9, 9] * 2)
+def test_sequence_keeps_programs_together_and_similar_lengths_near():
+    sequence = first_sequence(COLUMNS)
+    assert sorted(sequence) == list(range(12))
+    np.testing.assert_array_equal(COLUMNS["batch_size"][sequence], [8] * 6 + [16] * 6)
+    np.testing.assert_array_equal(COLUMNS["epochs"][sequence], [5, 5, 5, 9, 9, 9] * 2)
 
 
-def test_batches_have_one_program_and_even_sizes():
-    assert groups_of(COLUMNS, PLACES, 4, NONE) == [Group(0, 3), Group(3, 3), Group(6, 3), Group(9, 3)]
-    assert groups_of(COLUMNS, PLACES, 100, NONE) == [Group(0, 6), Group(6, 6)]
-    assert [batch.size for batch in groups_of(COLUMNS, PLACES, 1, NONE)] == [1] * 12
+def test_groups_have_one_program_and_even_sizes():
+    assert groups_of(COLUMNS, SEQUENCE, 4, NONE) == [Group(0, 3), Group(3, 3), Group(6, 3), Group(9, 3)]
+    assert groups_of(COLUMNS, SEQUENCE, 100, NONE) == [Group(0, 6), Group(6, 6)]
+    assert [group.size for group in groups_of(COLUMNS, SEQUENCE, 1, NONE)] == [1] * 12
 
 
 def test_what_is_done_is_left_out():
     done = NONE.copy()
     done[[0, 1, 4]] = True
-    assert groups_of(COLUMNS, PLACES, 100, done) == [Group(2, 2), Group(5, 1), Group(6, 6)]
-    assert groups_of(COLUMNS, PLACES, 100, ~NONE) == []
+    assert groups_of(COLUMNS, SEQUENCE, 100, done) == [Group(2, 2), Group(5, 1), Group(6, 6)]
+    assert groups_of(COLUMNS, SEQUENCE, 100, ~NONE) == []
 
 
 def test_what_was_begun_stays_together_as_far_as_devices_allow():
     begun = [Group(2, 4)]
-    assert groups_of(COLUMNS, PLACES, 100, NONE, begun) == [Group(0, 2), Group(2, 4), Group(6, 6)]
-    assert groups_of(COLUMNS, PLACES, 2, NONE, begun)[1:3] == [Group(2, 2), Group(4, 2)]
+    assert groups_of(COLUMNS, SEQUENCE, 100, NONE, begun) == [Group(0, 2), Group(2, 4), Group(6, 6)]
+    assert groups_of(COLUMNS, SEQUENCE, 2, NONE, begun)[1:3] == [Group(2, 2), Group(4, 2)]
 
 
-def test_within_a_longer_batch_a_shorter_one_is_the_newer():
+def test_within_a_longer_group_a_shorter_one_is_the_newer():
     begun = [Group(2, 1), Group(0, 6)]
-    assert groups_of(COLUMNS, PLACES, 100, NONE, begun)[:3] == [Group(0, 2), Group(2, 1), Group(3, 3)]
+    assert groups_of(COLUMNS, SEQUENCE, 100, NONE, begun)[:3] == [Group(0, 2), Group(2, 1), Group(3, 3)]
 
 
-@pytest.mark.parametrize("stretch", [Group(0, 1), Group(17, 300)])
-def test_names_of_files_tell_the_stretch(stretch):
-    assert parse_group(str(stretch)) == stretch
+@pytest.mark.parametrize("group", [Group(0, 1), Group(17, 300)])
+def test_names_of_files_tell_the_group(group):
+    assert parse_group(str(group)) == group
 
 
 @pytest.mark.parametrize("text", ["", "5", "a-b", "1-", "-3", "1-2-x"])

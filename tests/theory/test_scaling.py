@@ -10,9 +10,8 @@ from scipy.stats import linregress
 
 import edgechaos as ec
 from edgechaos import analysis
-from edgechaos.runs.config import TrainingConfig
+from edgechaos.runs.config import TrainingConfig, growth_of
 from edgechaos.theory import scaling
-from experiments.shared.sweep import growth_of
 
 
 def test_fit_slope_is_least_squares():
@@ -28,8 +27,8 @@ def test_fit_slope_is_least_squares():
 
 def test_fit_slope_covers_the_truth_as_often_as_it_claims():
     keys = jax.random.split(jax.random.key(0), 2000)
-    courses = 0.5 * jnp.arange(21)[None] + jax.vmap(lambda key: jax.random.normal(key, (21,)))(keys)
-    fits = jax.vmap(lambda course: ec.fit_slope(course, 20))(courses)
+    trajectories = 0.5 * jnp.arange(21)[None] + jax.vmap(lambda key: jax.random.normal(key, (21,)))(keys)
+    fits = jax.vmap(lambda trajectory: ec.fit_slope(trajectory, 20))(trajectories)
     inside = jnp.abs(fits.slope - 0.5) < fits.standard_error
     # Student's t with 19 degrees of freedom covers 0.670 within one standard error; 4 binomial errors of 2000
     assert abs(inside.mean() - 0.670) < 4 * np.sqrt(0.67 * 0.33 / 2000)
@@ -46,8 +45,8 @@ def test_course_solves_its_differential_equation(rate):
     slope, initial, epochs = 0.0137, 0.25, np.array([0.0, 1.0, 50.0, 500.0])
     solution = solve_ivp(lambda _, y: slope - rate * y, (0, 500), [initial], t_eval=epochs, rtol=1e-10, atol=1e-12)
     with jax.enable_x64(True):
-        course = ec.j_squared_after(jnp.asarray(epochs), initial, slope, rate)
-    np.testing.assert_allclose(course, solution.y[0], rtol=1e-7)
+        trajectory = ec.j_squared_after(jnp.asarray(epochs), initial, slope, rate)
+    np.testing.assert_allclose(trajectory, solution.y[0], rtol=1e-7)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1e-12, 1e-9, 1e-7, 0.005])
@@ -119,15 +118,15 @@ def test_prediction_and_measurement_under_a_schedule(schedule):
     config = TrainingConfig(schedule=schedule, epochs=60, weight_decay=2e-5)
     scale, num_samples = 0.00125, 60_000
     slope, rate = 10.96 * scale, 4 * num_samples * 2e-5 * scale
-    j_squared, course = 0.25, [0.25]
+    j_squared, trajectory = 0.25, [0.25]
     for step in range(60 * 200):
         factor = float({"constant": 1, "linear": 1 - (step + 0.5) / 12_000}.get(schedule, 0))
         if schedule == "cosine":
             factor = (1 + np.cos(np.pi * (step + 0.5) / 12_000)) / 2
         j_squared += factor * (slope - rate * j_squared) / 200
         if step % 200 == 199:
-            course.append(j_squared)
-    np.testing.assert_allclose(growth_of(config, num_samples).trajectory(), course, rtol=1e-4)
+            trajectory.append(j_squared)
+    np.testing.assert_allclose(growth_of(config, num_samples).trajectory(), trajectory, rtol=1e-4)
     columns = {
         name: np.array([getattr(config, name)]) for name in ("learning_rate", "momentum", "batch_size", "schedule")
     }

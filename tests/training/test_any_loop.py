@@ -142,9 +142,9 @@ def test_tree_map_params(name):
 def test_masked_monitor_names_its_own_columns():
     optimizer = optax.masked(ec.monitor(every=1), {"a": False, "b": True})
     params = two_kernels()
-    course = ec.monitored(steps(optimizer, params, optimizer.init(params))[1], params)
-    assert course.names == ("b/kernel",)
-    assert course.j_squared[0, 0] == pytest.approx(j_squared(params, "b"), rel=1e-5)
+    trajectory = ec.monitored(steps(optimizer, params, optimizer.init(params))[1], params)
+    assert trajectory.names == ("b/kernel",)
+    assert trajectory.j_squared[0, 0] == pytest.approx(j_squared(params, "b"), rel=1e-5)
     with pytest.raises(ValueError, match="not all of which are among other"):
         ec.monitored(optimizer.init(params), {"other": jnp.eye(3)})
 
@@ -214,9 +214,9 @@ def test_nnx_optimizer():
     assert ec.order_parameters(model.hidden.kernel[...]).j_squared == pytest.approx(1, rel=0.02)
     for state in (optimizer.opt_state, nnx.state(optimizer), nnx.to_pure_dict(nnx.state(optimizer))):
         assert float(ec.held_weight_decay(state, 0.1).weight_decay[0]) >= 0
-    course = ec.monitored(optimizer.opt_state, nnx.state(model, nnx.Param))
-    assert len(course.names) == 1
-    assert course.j_squared[-1, 0] < 1.1
+    trajectory = ec.monitored(optimizer.opt_state, nnx.state(model, nnx.Param))
+    assert len(trajectory.names) == 1
+    assert trajectory.j_squared[-1, 0] < 1.1
     assert ec.phase_report(nnx.state(model)).rows  # though there is a random key in it
 
 

@@ -193,16 +193,16 @@ def test_run_is_a_function_to_vmap_over_keys_and_hyperparameters(small_dataset):
 def test_member_does_not_depend_on_its_neighbours(small_dataset):
     keys = jax.vmap(jax.random.key)(jnp.array([3, 4, 5]))
 
-    def course(members):
+    def trajectory(members):
         numbers = Hyperparameters(*(jnp.full(len(members), value) for value in (0.3, 0.6, 1e-3)))
         state, _ = training.start_members(keys[members], numbers, small_dataset, SPEC)
         for _ in range(3):
             state, metrics = training.advance_members(state, keys[members], numbers, small_dataset, SPEC)
         return metrics.j_squared
 
-    together = course(np.array([0, 1, 2]))
-    np.testing.assert_array_equal(course(np.array([2, 0, 1])), together[np.array([2, 0, 1])])
-    np.testing.assert_allclose(course(np.array([1])), together[1:2], rtol=1e-6)
+    together = trajectory(np.array([0, 1, 2]))
+    np.testing.assert_array_equal(trajectory(np.array([2, 0, 1])), together[np.array([2, 0, 1])])
+    np.testing.assert_allclose(trajectory(np.array([1])), together[1:2], rtol=1e-6)
 
 
 def test_new_numbers_and_a_restored_state_do_not_compile_again(small_dataset):

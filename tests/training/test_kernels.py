@@ -194,9 +194,9 @@ def test_report_hold_and_monitor_agree_on_a_stack():
     np.testing.assert_allclose(held(params, 1)[1].j_squared, expected, rtol=1e-5)
     monitor = ec.monitor(every=1)
     _, state = monitor.update(params, monitor.init(params), params)
-    course = ec.monitored(state, params)
-    assert course.names == ("experts/w[0]", "experts/w[1]")
-    np.testing.assert_allclose(course.j_squared[0], expected, rtol=1e-5)
+    trajectory = ec.monitored(state, params)
+    assert trajectory.names == ("experts/w[0]", "experts/w[1]")
+    np.testing.assert_allclose(trajectory.j_squared[0], expected, rtol=1e-5)
     report = ec.phase_report(params, inputs={"experts/w[1]": np.ones((5, 24))})
     assert [np.isfinite(row.saturated) for row in report.rows] == [False, True, False]
 

@@ -56,6 +56,14 @@ def test_half_precision_is_summed_in_float32():
     np.testing.assert_allclose([place.j0, place.j_squared], [256 * exact.mean(), 256 * exact.var()], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(784, 784), (3000, 40), (40, 3000)])
+def test_sums_of_many_entries_far_from_0_are_accurate(rows, columns):
+    """In float32, with a mean of 50 standard deviations: mean(W^2) - mean(W)^2 would lose 3 of 7 digits."""
+    kernel = np.random.default_rng(0).normal(50, 1, (rows, columns)).astype(np.float32)
+    place, exact = ec.order_parameters(jnp.asarray(kernel)), kernel.astype(np.float64)
+    np.testing.assert_allclose([place.j0, place.j_squared], [rows * exact.mean(), rows * exact.var()], rtol=2e-5)
+
+
 @pytest.mark.parametrize("shape", [(3, 3, 8, 16), (5, 8, 16), (2, 3, 4)])
 def test_fan_in_is_all_axes_but_the_last(shape):
     """As `phase_report` has it: a convolution with entries of variance J^2 / n_in has J^2."""
