@@ -267,7 +267,7 @@ def disk_full(bench: Bench) -> str:
 
 def file_damaged(bench: Bench) -> str:
     """A run is stopped, one of its files is cut, has a bit flipped or becomes 300 random bytes, and the run goes on."""
-    workdir = bench.hit(signal.SIGINT)
+    workdir = bench.hit(signal.SIGTERM)
     files = sorted(path for path in workdir.rglob("*") if path.is_file() and path.name != ".lock")
     if files:
         path = files[bench.rng.integers(len(files))]

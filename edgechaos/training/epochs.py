@@ -59,15 +59,15 @@ class Hyperparameters:
       learning_rate: eta > 0.
       momentum: alpha in [0, 1).
       weight_decay: lambda >= 0.
-      target: J^2 > 0 that a constraint keeps.
       num_epochs: that a schedule spans.
+      target: J^2 > 0 that a constraint keeps; None for 1.
     """
 
     learning_rate: Float[Array, "*members"] | float
     momentum: Float[Array, "*members"] | float = 0.0
     weight_decay: Float[Array, "*members"] | float = 0.0
-    target: Float[Array, "*members"] | float = 1.0
     num_epochs: Float[Array, "*members"] | float | None = None
+    target: Float[Array, "*members"] | float | None = None
 
 
 @struct.dataclass
@@ -117,8 +117,8 @@ def _optimizer(hyperparameters: Hyperparameters, spec: Spec) -> optax.GradientTr
         rule = adam(eta, decay, spec.weight_decay_mode)
     else:
         rule = sgd(eta, hyperparameters.momentum, decay, spec.weight_decay_mode)
-    constraint = CONSTRAINTS[spec.constraint]
-    return optax.chain(rule, constraint(eta / (1 - hyperparameters.momentum), hyperparameters.target))
+    target = 1.0 if hyperparameters.target is None else hyperparameters.target
+    return optax.chain(rule, CONSTRAINTS[spec.constraint](eta / (1 - hyperparameters.momentum), target))
 
 
 def init_state(key: PRNGKeyArray, spec: Spec, num_neurons: int) -> TrainState:

@@ -209,7 +209,7 @@ def test_own_data_are_flattened(tmp_path):
         ({"y_train": np.array([0, 1, -1, 0, 1, 2])}, "y_train has the label -1, but labels count from 0"),
         ({"y_test": np.array([0, 1, 3])}, "no others in y_test"),
         ({"y_train": np.ones((6, 3))}, r"y_train \(6, 3\) float64: must be integers \[samples\]"),
-        ({"x_train": np.array(["a"] * 6)}, r"x_train .*: must be numbers \[samples, ...\]"),
+        ({"x_train": np.array(["a"] * 6)}, r"x_train .*: must be real numbers \[samples, ...\]"),
     ],
 )
 def test_bad_own_data_are_named(tmp_path, changes, message):

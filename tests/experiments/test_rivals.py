@@ -24,14 +24,14 @@ def test_full_has_the_grid_eq_9_and_every_constraint():
     sweep = configs.get_config().sweep
     assert sweep.weight_decay[:8] == configs.GRID
     assert set(sweep.constraint) == {"none", *configs.CONSTRAINTS} == CONSTRAINTS.keys() - {"hold_two_sided"}
-    columns = {name: np.array(sweep[name]) for name in ("constraint", "weight_decay")}
-    ways = rivals.ways_of(rivals.Config(trials=()), History(columns | {"seed": np.zeros(17)}, 60_000))
+    columns = {name: np.array(values) for name, values in sweep.items()}
+    ways = rivals.ways_of(rivals.Config(trials=()), History(columns | {"seed": np.zeros(len(sweep.target))}, 60_000))
     assert [way.kind for way in ways] == ["grid"] * 8 + ["rule"] * 9
     assert ways[8].name.startswith(rivals.EQ_9)
 
 
 def test_other_axes_and_several_processes_are_refused(monkeypatch):
-    with pytest.raises(UserError, match=r"sweep\.epochs: the ways differ in weight_decay and constraint"):
+    with pytest.raises(UserError, match=r"sweep\.epochs: the ways differ in weight_decay, constraint and target"):
         rivals.check(rivals.Config(sweep={"epochs": (1, 2)}, trials=()))
     monkeypatch.setattr("edgechaos.runs.processes.name", lambda: "process 0 of 2")
     with pytest.raises(UserError, match="distributed: what is chosen is trained with after the sweep"):

@@ -28,7 +28,7 @@ def test_spec_and_numbers_are_those_of_the_config():
     spec = spec_of(config, 3, constraint="hard_sphere")
     for name in (*STATIC, *SHARED):
         assert getattr(spec, name) == ("hard_sphere" if name == "constraint" else getattr(config, name))
-    assert hyperparameters_of(config, weight_decay=0.1) == Hyperparameters(0.3, 0.5, 0.1, num_epochs=9.0)
+    assert hyperparameters_of(config, weight_decay=0.1) == Hyperparameters(0.3, 0.5, 0.1, num_epochs=9.0, target=1.0)
 
 
 def test_defaults_are_the_papers_run():
