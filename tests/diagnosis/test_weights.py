@@ -288,7 +288,7 @@ def test_peak_of_a_whole_process(tmp_path):
     header = {f"{i:02}": entry("F32", [1024, 1024], i * size, (i + 1) * size) for i in range(16)}
     data = np.random.default_rng(0).normal(size=2**20).astype(np.float32).tobytes() * 16
     large = write(tmp_path / "large.safetensors", header, data)
-    small = write(tmp_path / "small.safetensors", {"a": entry("F32", [1024, 1024], 0, size)}, data[:size])
+    small = write(tmp_path / "small.safetensors", {"00": entry("F32", [1024, 1024], 0, size)}, data[:size])
     code = (
         "import re, sys, edgechaos as ec; ec.phase_report(sys.argv[1]); "
         "print(1024 * int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]))"  # not its parent's
