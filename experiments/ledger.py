@@ -58,17 +58,11 @@ decide it if mean and spread stayed as they are.
 """
 
 
-def mean(values: list[float]) -> float:
-    """Over the seeds for which there is a number."""
-    known = np.array(values)[np.isfinite(values)]
-    return float(known.mean()) if len(known) else np.nan
-
-
 def with_spread(values: list[float], shown: str) -> str:
     """Mean, and standard deviation where there are several; '-' where there is none."""
     if not np.isfinite(values).any():
         return "-"
-    text = format(mean(values), shown)
+    text = format(analysis.known_mean(np.array(values)), shown)
     return text + (f" ± {float(np.nanstd(values, ddof=1)):.2g}" if np.isfinite(values).sum() > 1 else "")
 
 
@@ -76,11 +70,10 @@ def row(claim: Claim, results: Path) -> str:
     """One line of the table."""
     folder = results / claim.results
     allowed = f"{range_in_words(claim)}: {claim.why}"
-    if not (folder / "summary.json").is_file():
-        cells = [claim.text, claim.paper, "-", allowed, claim.settings, "0", analysis.MISSING, "-", claim.remark]
-        return f"| {' | '.join(cells)} |"
-    ours, seeds, verdict = judged(claim, folder)
-    command = f"`{_first_process(folder)['command']}`"
+    ours, seeds, verdict, command = "-", "0", analysis.MISSING, "-"
+    if (folder / "summary.json").is_file():
+        ours, seeds, verdict = judged(claim, folder)
+        command = f"`{_first_process(folder)['command']}`"
     cells = [claim.text, claim.paper, ours, allowed, claim.settings, seeds, verdict, command, claim.remark]
     return f"| {' | '.join(cells)} |"
 

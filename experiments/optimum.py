@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from edgechaos import analysis, files, plotting, runs
 from edgechaos.analysis import QUANTITIES, History
 from edgechaos.errors import UserError
+from edgechaos.runs import processes
 from edgechaos.runs.config import TrainingConfig
 from edgechaos.runs.fields import Field, declared
 from edgechaos.theory import paper
@@ -83,6 +84,11 @@ def kinds(history: History) -> np.ndarray:
     )
 
 
+def free_run(history: History) -> int | None:
+    """The run without decay, if there is one."""
+    return next(iter(np.flatnonzero(kinds(history) == FREE).tolist()), None)
+
+
 def of_schedule(history: History, schedule: str) -> History:
     """The runs with one schedule."""
     return history.some(history["schedule"] == schedule)
@@ -107,12 +113,12 @@ def compare(config: TrainingConfig, history: History) -> dict[str, np.ndarray]:
 
 def along(history: History, quantity: str) -> dict[str, float]:
     """The optimum along the runs without decay."""
-    for run in np.flatnonzero(kinds(history) == FREE):
-        found = of_run(history, int(run), quantity)
-        names = {"": found.j_squared, "_low": found.low, "_high": found.high}
-        names |= {"_least": found.least, "_largest": found.largest}
-        return {f"along_run{name}": value for name, value in names.items()}
-    return {}
+    run = free_run(history)
+    if run is None:
+        return {}
+    found = of_run(history, run, quantity)
+    ends_of = {name: getattr(found, name) for name in ("low", "high", "least", "largest")}
+    return {"along_run": found.j_squared, **{f"along_run_{name}": value for name, value in ends_of.items()}}
 
 
 def of_run(history: History, run: int, quantity: str) -> analysis.Optimum:
@@ -133,7 +139,8 @@ def recorded(config: Config, directory: Path) -> dict[str, list[sweep.Row]]:
             row: sweep.Row = {"from": path, "scale_factor": float(scale[run]), "seeds": history.num_seeds}
             row |= {name: history.column(name)[run].item() for name in ("learning_rate", "momentum", "batch_size")}
             found.append(row | {quantity: of_run(history, int(run), quantity)._asdict() for quantity in QUANTITIES})
-    runs.write_json(directory / "recorded.json", {"runs": found})
+    if processes.is_first():  # a file has one writer
+        runs.write_json(directory / "recorded.json", {"runs": found})
     return {"elsewhere": found}
 
 
@@ -158,15 +165,15 @@ def held(history: History, quantity: str) -> dict[str, float]:
 def rows(config: Config, history: History) -> list[sweep.Row]:
     """One row for each run: what it is, and what it ends with."""
     del config
-    place = history.final("j_squared")
+    place, found = history.final("j_squared"), {quantity: ends(history, quantity) for quantity in QUANTITIES}
     names = ("schedule", "target", "weight_decay")
     result: list[sweep.Row] = []
     for run, kind in enumerate(kinds(history)):
         row: sweep.Row = {"kind": str(kind), "j_squared": float(place[run].mean())}
         row |= {name: history.column(name)[run].item() for name in names}
-        for quantity in QUANTITIES:
-            values = ends(history, quantity)[run]
-            row |= {quantity: float(values.mean()), f"{quantity}_deviation": float(analysis.deviation(values))}
+        for quantity, values in found.items():
+            row |= {quantity: float(values[run].mean())}
+            row |= {f"{quantity}_deviation": float(analysis.deviation(values[run]))}
         result.append(row)
     return result
 
@@ -207,9 +214,9 @@ def _panel(axes: Axes, history: History, quantity: str) -> None:
     """One quantity: what runs of each kind end with, and the way of those without decay."""
     kind, place, values = kinds(history), history.final("j_squared"), ends(history, quantity)
     found = {name: plotting.Ends(place[kind == name], values[kind == name]) for name in (HELD, DECAYED, DEFAULT)}
-    way = np.zeros((2, 0))
-    for run in np.flatnonzero(kind == FREE):
-        members = history.members_of_run(int(run))
+    run, way = free_run(history), np.zeros((2, 0))
+    if run is not None:
+        members = history.members_of_run(run)
         columns = history["j_squared"], analysis.values_of(history, quantity)
         way = np.array([analysis.smoothed(all_of[members]).mean(0) for all_of in columns])
     plotting.against_j_squared(axes, found, (way[0], way[1]), f"{FREE}, epoch by epoch")

@@ -12,9 +12,8 @@ from edgechaos.theory import paper
 from experiments import fig3
 
 Summary = Mapping[str, Any]
-SEED_SCATTER = (
-    0.005  # of a slope between seeds, relative; D of the three seeds of results/fig3-scaled: 11.19, 11.08, 11.16
-)
+# of a slope between seeds, relative; D of the three seeds of results/fig3-scaled: 11.19, 11.08, 11.16
+SEED_SCATTER = 0.005
 
 
 class Found(NamedTuple):
@@ -84,9 +83,9 @@ def of_summary(name: str, error: str | None = None, scatter: float = 0.0) -> Mea
     def measure(summary: Summary, history: History) -> Found:
         del history
         values = known(summary["members"][name])
-        return Found(
-            values, float(np.hypot(known(summary["members"][error])[0], scatter * values[0])) if error else np.nan
-        )
+        if error is None:
+            return Found(values)
+        return Found(values, float(np.hypot(known(summary["members"][error])[0], scatter * values[0])))
 
     return measure
 
@@ -132,8 +131,9 @@ def of_free_runs(measure: Callable[[np.ndarray, np.ndarray], float]) -> Measure:
     def measured(summary: Summary, history: History) -> Found:
         del summary
         first = int(np.flatnonzero(history.column("weight_decay") == 0)[0])
-        members = range(*history.members_of_run(first).indices(len(history["seed"])))
-        return Found([measure(history["j_squared"][one], history.elapsed[one]) for one in members])
+        members = history.members_of_run(first)
+        pairs = zip(history["j_squared"][members], history.elapsed[members], strict=True)
+        return Found([measure(j_squared, epochs) for j_squared, epochs in pairs])
 
     return measured
 
@@ -157,14 +157,9 @@ def at_optimum(quantity: str) -> Measure:
 
     def measure(summary: Summary, history: History) -> Found:
         del summary
-        values = analysis.values_of(history, quantity)
-        members = range(history.num_seeds)
-        return Found(
-            [
-                analysis.along_runs(history["j_squared"][one : one + 1], values[one : one + 1]).j_squared
-                for one in members
-            ]
-        )
+        members = history.members_of_run(0)
+        pairs = zip(history["j_squared"][members], analysis.values_of(history, quantity)[members], strict=True)
+        return Found([analysis.along_runs(place[None], values[None]).j_squared for place, values in pairs])
 
     return measure
 
