@@ -278,7 +278,8 @@ def test_peak_of_a_whole_process(tmp_path):
     """At most 1.3 GiB for a file of 1 GiB, interpreter and compiler counted; and what sixteen kernels of 4 MiB take.
 
     The first is a hole of zeros in three arrays, which takes no room on the disk. The second comes after sixteen small
-    kernels, with which the theory is compiled, since a compiler takes more memory than all of them; from then on the peak is counted anew.
+    kernels, with which the theory is compiled, since a compiler takes more memory than all of them; from then on the
+    peak is counted anew.
     """
     third, size = 2**30 // 3 // 4096 * 4096, 4 * 2**20
     hole = write(
