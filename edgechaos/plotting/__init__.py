@@ -33,6 +33,7 @@ with extra("experiments"):
         path,
         phase_map,
     )
+    from edgechaos.plotting.finite import collapse, exponents_against_j, ranked, shares
     from edgechaos.plotting.optimum import Ends, against_j_squared, ranges
     from edgechaos.plotting.style import COLORS, EDGE, MARK, PREDICTION, TEST, TRAIN, color_of, deviation, figure
 
@@ -48,6 +49,7 @@ __all__ = [
     "against_j_squared",
     "branches",
     "cells",
+    "collapse",
     "color_of",
     "deviation",
     "diagram_path",
@@ -56,6 +58,7 @@ __all__ = [
     "edge",
     "edge_line",
     "exponents",
+    "exponents_against_j",
     "figure",
     "kernels_against_step",
     "layers",
@@ -68,11 +71,13 @@ __all__ = [
     "powers",
     "profile",
     "ranges",
+    "ranked",
     "relaxation",
     "rescaled_trajectory",
     "rows",
     "scaling",
     "scores",
+    "shares",
     "trajectory",
     "zoom_into_ordered_phase",
 ]
