@@ -33,7 +33,7 @@ with extra("experiments"):
         path,
         phase_map,
     )
-    from edgechaos.plotting.finite import collapse, exponents_against_j, ranked, shares
+    from edgechaos.plotting.finite import collapse, edges, exponents_against_j, lines, ranked, shares
     from edgechaos.plotting.optimum import Ends, against_j_squared, ranges
     from edgechaos.plotting.style import COLORS, EDGE, MARK, PREDICTION, TEST, TRAIN, color_of, deviation, figure
 
@@ -57,11 +57,13 @@ __all__ = [
     "distances",
     "edge",
     "edge_line",
+    "edges",
     "exponents",
     "exponents_against_j",
     "figure",
     "kernels_against_step",
     "layers",
+    "lines",
     "mark_cells",
     "mark_epochs",
     "network",

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from edgechaos.plotting.style import COLORS, EDGE, PREDICTION, TEST, TRAIN, color_of
+from edgechaos.plotting.style import COLORS, EDGE, MARK, PREDICTION, TEST, TRAIN, color_of
 
 _LINES = ("-", "--", ":")
 
@@ -71,3 +71,24 @@ def collapse(
         label, color = f"N = {size:,}", color_of(number)
         line = x[number][known], values[number][known]
         axes.errorbar(*line, error, fmt="o-", color=color, markersize=3, linewidth=0.8, label=label)
+
+
+def lines(axes: Axes, x: Float[np.ndarray, "points"], values: Mapping[str, Float[np.ndarray, "points"]]) -> None:
+    """What theories say, as lines behind what is measured."""
+    for (name, line), style in zip(values.items(), _LINES, strict=False):
+        axes.plot(x, line, style, color=PREDICTION, linewidth=1, label=name, zorder=1)
+
+
+def edges(
+    axes: Axes,
+    sizes: Sequence[int],
+    measured: Mapping[str, Float[np.ndarray, "sizes 2"]],
+    predicted: Sequence[Float[np.ndarray, "sizes"]],
+) -> None:
+    """J with its error against N, with the line of the theory in the same colour."""
+    for (name, values), line, color in zip(measured.items(), predicted, (TEST, TRAIN, MARK), strict=True):
+        axes.errorbar(sizes, values[:, 0], np.nan_to_num(values[:, 1]), fmt="o", color=color, markersize=4, label=name)
+        axes.plot(sizes, line, "-", color=color, linewidth=1)
+    axes.axhline(1, color=EDGE, linestyle="--", linewidth=1, zorder=1)
+    axes.set(xlabel="$N$", xscale="log")
+    axes.legend()
