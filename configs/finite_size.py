@@ -1,11 +1,11 @@
 """The edge of finite networks: exponents, distances and the share of chaotic draws about J = 1.
 
-python -m experiments.finite_size                                           full: N = 64 to 10,000, 64 draws
-python -m experiments.finite_size --config=configs/finite_size.py:scaled    N = 64 to 2,048
+python -m experiments.finite_size                                           full: N = 64 to 10,000, 64 draws: 4 hours
+python -m experiments.finite_size --config=configs/finite_size.py:scaled    N = 64 to 2,048: an hour
 python -m experiments.finite_size --config=configs/finite_size.py:quick     N = 64 to 256, 16 draws: a minute
 python -m experiments.finite_size --config=configs/finite_size.py:digits    N = 64 alone, as wide as the digits: seconds
 
-The same command with more sizes extends what is there. To expect: J_c(N) - 1 about 4 / sqrt(N).
+The same command with more sizes extends what is there. To expect: J_c(N) - 1 about 4.7 / sqrt(N).
 """
 
 import ml_collections
@@ -42,7 +42,7 @@ def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
             "scaled_j_from": -3.0,
             "scaled_j_to": 12.0,
             "num_places": 16,
-            "lyapunov_iterations": 2000,
+            "lyapunov_iterations": 4000,
             "watched_iterations": 500,
             "seed": 0,
             "num_seeds": 1,

@@ -31,7 +31,7 @@ NUMBERS = {
     "approach": "(J_c - 1) sqrt(N), weighted mean over the sizes",
     "approach_error": "its standard error",
     "collapse_range": "largest range of the shares of chaotic draws at one (J - 1) sqrt(N) over the sizes",
-    "excess": "mean measured over predicted exponent, 1 - ((J_c - 1) / (J - 1))^2 of mean field, at (J - 1) sqrt(N) > 6",
+    "excess": "mean measured over predicted exponent at (J - 1) sqrt(N) > 6",
 }
 _OF_A_SIZE = (
     *("critical_j", "critical_j_error", "unstable_j", "watched_j", "watched_j_error", "distance_j"),

@@ -57,7 +57,7 @@ def effective_order_parameters(
 
     Two things that (J0, J) do not see make a trained kernel less chaotic. Units with large incoming weights saturate.
     And its norm lies in few directions, so that it behaves as a network of fewer units: chaos begins at
-    J_c = 1 + 4 / sqrt(N_eff), and single kernels scatter about the mean as small networks do. It takes
+    J_c = 1 + 4.7 / sqrt(N_eff), and single kernels scatter about the mean as small networks do. It takes
     products of W with `num_probes` vectors and sums over rows and columns; nothing is decomposed.
 
     Args:

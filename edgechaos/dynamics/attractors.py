@@ -11,7 +11,7 @@ from edgechaos.dynamics.twins import Step
 KINDS = ("fixed", "cycle", "torus", "chaos")
 LONGEST_PERIOD = 64
 _SAME = 1e-3  # root mean square of a difference of states that are taken for the same
-_CLEAR = 3  # standard errors, and e-foldings over the whole trajectory, beyond which an exponent is positive
+_CLEAR = 3  # standard errors beyond which an exponent is positive
 
 
 @struct.dataclass
@@ -33,11 +33,11 @@ class Attractor:
 
 
 def is_chaotic(exponent: Float[Array, "*batch"], standard_error: Float[Array, "*batch"], num_iterations: int) -> Array:
-    """Whether an exponent is positive by three standard errors, and small differences grow by e^3 over its iterations.
+    """Whether an exponent is positive by three standard errors, and small differences grow e-fold over its iterations.
 
-    On a torus a difference grows by a power of time, which over the second half of a trajectory is no such factor.
+    On a torus a difference grows as time does at most, by a factor of 2 over the second half of a trajectory.
     """
-    return exponent > jnp.maximum(_CLEAR * standard_error, _CLEAR / num_iterations)
+    return exponent > jnp.maximum(_CLEAR * standard_error, 1 / num_iterations)
 
 
 def attractor(

@@ -11,7 +11,7 @@ from edgechaos.theory.meanfield import Scalar
 from edgechaos.theory.quadrature import gaussian_average
 
 # (J_c - 1) sqrt(N), as `python -m experiments.finite_size` measures it
-APPROACH = 4.0
+APPROACH = 4.7
 
 
 def critical_j(num_neurons: Scalar, approach: float = APPROACH) -> Array:
@@ -114,7 +114,7 @@ def watched_j(num_neurons: Scalar, num_iterations: int) -> Array:
     return jax.lax.fori_loop(0, 24, halve, ends)[1]
 
 
-def band(num_neurons: float, num_iterations: int | None = None) -> tuple[float, float]:
+def band(num_neurons: float | int, num_iterations: int | None = None) -> tuple[float, float]:
     """(lowest, highest) J between which a network of N units may be neither at rest nor chaotic.
 
     From 1 / `spectral_radius` to `critical_j`, or to `watched_j` where the number of iterations is given.
