@@ -33,7 +33,7 @@ with extra("experiments"):
         path,
         phase_map,
     )
-    from edgechaos.plotting.finite import collapse, edges, exponents_against_j, lines, ranked, shares
+    from edgechaos.plotting.finite import collapse, edges, exponents_against_j, finite_edge, lines, ranked, shares
     from edgechaos.plotting.optimum import Ends, against_j_squared, ranges
     from edgechaos.plotting.style import COLORS, EDGE, MARK, PREDICTION, TEST, TRAIN, color_of, deviation, figure
 
@@ -61,6 +61,7 @@ __all__ = [
     "exponents",
     "exponents_against_j",
     "figure",
+    "finite_edge",
     "kernels_against_step",
     "layers",
     "lines",

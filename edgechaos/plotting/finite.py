@@ -92,3 +92,8 @@ def edges(
     axes.axhline(1, color=EDGE, linestyle="--", linewidth=1, zorder=1)
     axes.set(xlabel="$N$", xscale="log")
     axes.legend()
+
+
+def finite_edge(axes: Axes, j: float, label: str) -> None:
+    """J up to which a finite network shows no chaos, in a (J0/J, 1/J) diagram, where |J0| <= J."""
+    axes.hlines(1 / j, max(-1.0, axes.get_xlim()[0]), 1.0, color=EDGE, linestyle=":", linewidth=1.2, label=label)
