@@ -66,8 +66,8 @@ def boundary(
       Mean over the draws, its standard error, and J of each draw.
 
     >>> holds = np.array([[False, False, True, True], [False, True, True, True]])
-    >>> boundary(holds, np.array([1.0, 1.2, 1.4, 1.6]))[0].round(2)
-    np.float64(1.2)
+    >>> round(boundary(holds, np.array([1.0, 1.2, 1.4, 1.6]))[0], 2)
+    1.2
     """
     spacing = j[1] - j[0]
     of_draws = j[0] - spacing / 2 + spacing * (~holds).sum(1)
