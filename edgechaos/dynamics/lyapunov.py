@@ -82,8 +82,9 @@ def lyapunov_exponent(
     The tangent is carried exactly (`jax.jvp`); a rescaled twin would need a small distance to choose, large against
     rounding and small against curvature, and would cost the same two evaluations of `step`. It may be differentiated
     by whatever `step` depends on (gradient flossing: Engelken, arXiv 2312.17306), over short trajectories: the gradient
-    of a chaotic one grows exponentially with its length. In a tanh network of 32 units at J = 3 it leads to exponents
-    near 0 through 10 iterations, averaged over 16 starts, and at J = 5 no longer.
+    of a chaotic one grows exponentially with its length. In tanh networks of 32 units at J = 3,
+    20 steps divide the exponents of 10 iterations by ten, for the 16 starts that they are computed for; the exponent of
+    long trajectories falls by a tenth only.
 
     Args:
       step: x [N] -> x [N], differentiable; with inputs (x [N], u) -> x [N].
@@ -141,8 +142,8 @@ def lyapunov_spectrum(
 ) -> Lyapunov:
     """The largest `num_exponents` Lyapunov exponents, falling up to their errors, by products with a frame and QR.
 
-    The frame is orthonormalised as seldom as its growth so far allows (every 1 to 16 iterations), and the growth in
-    between is shared out equally. The exponents may be differentiated as `lyapunov_exponent`.
+    The frame is factorised as seldom as its growth so far allows (every 1 to 16 iterations), and the growth in between
+    is shared out equally. The exponents may be differentiated as `lyapunov_exponent`.
 
     Args:
       step: x [N] -> x [N], differentiable; with inputs (x [N], u) -> x [N].
@@ -181,10 +182,11 @@ def lyapunov_spectrum(
             return (new, frame), growth
 
         wide = jnp.promote_types(x.dtype, jnp.float32)
-        start = x, frames.start_frame(jax.random.normal(key, (len(x), num_exponents), wide))
-        start, _ = jax.lax.scan(iterate, start, (_last(num_transient), before))
-        _, growth = jax.lax.scan(iterate, start, (_last(num_iterations), averaged))
-        return _summary(frames.spread(growth))
+        start = x, frames.start_frame(jax.random.normal(key, (len(x), num_exponents), wide).T)
+        (x, frame), _ = jax.lax.scan(iterate, start, (_last(num_transient), before))
+        start = x, frames.start_frame(frame.rows)
+        (_, frame), growth = jax.lax.scan(iterate, start, (_last(num_iterations), averaged))
+        return _summary(frames.spread(frames.complete(growth, frame)))
 
     return over_batch(spectrum, x0, jax.random.key(0) if key is None else key)
 
