@@ -132,8 +132,9 @@ def _refuse_other_config(directory: Path, earlier: dict[str, Any], config: dict[
             path = directory / "config.json"
             raise UserError(f"'{path}' is damaged ({error}); name another workdir") from error
         if not added.missing:
-            former = [one for one in _former_sweeps(directory) if one != _sweep_of(earlier)]
-            write_json(directory / "sequence.json", {"former": [*former, _sweep_of(earlier)]})
+            before = {name: earlier[name] for name in MEMBER_FIELDS}  # what tells its members
+            former = [one for one in _former_sweeps(directory) if one != before]
+            write_json(directory / "sequence.json", {"former": [*former, before]})
             logger.info("'%s' holds %d members; adding %d", directory, added.kept, added.new)
             return
         if differing == ["num_seeds"]:
@@ -153,11 +154,6 @@ def _refuse_other_config(directory: Path, earlier: dict[str, Any], config: dict[
 def _differing(earlier: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
     """The fields whose values are not the same."""
     return [name for name in {**earlier, **config} if earlier.get(name) != config.get(name)]
-
-
-def _sweep_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a config tells its members."""
-    return {name: config[name] for name in MEMBER_FIELDS}
 
 
 def _former_sweeps(directory: Path) -> list[dict[str, Any]]:
