@@ -31,7 +31,7 @@ class Config(TrainingConfig):
             tuple,
             lambda value: all(isinstance(path, str) for path in value),
             "a tuple of work directories, such as ('results/fig3',)",
-            "whose runs without decay are judged as well, each with its own learning rate, momentum and batch size",
+            "work directories whose runs without decay are judged as well, with hyperparameters of their own",
             role="incidental",
         )
     )

@@ -31,7 +31,10 @@ class Config(TrainingConfig):
     """A sweep of ways to choose weight decay, and a search beside it."""
 
     trials: tuple[int, ...] = declared(
-        rising_tuple("after how many trials of Optuna the best decay is trained with; () for no search", "(8, 16, 32)")
+        rising_tuple(
+            "numbers of trials of Optuna after which a network is trained with the best decay so far; () for no search",
+            "(8, 16, 32)",
+        )
     )
 
 

@@ -248,5 +248,5 @@ def digest(content: Mapping[str, Any]) -> str:
 
 
 def describe(fields: Mapping[str, Field]) -> str:
-    """One line per field: name, range, meaning."""
-    return "\n".join(f"  {name}: {field.meaning}; {field.allowed}" for name, field in fields.items())
+    """One line per field: its name, its meaning, and its range."""
+    return "\n".join(f"  {name}: {field.meaning}; allowed: {field.allowed}" for name, field in fields.items())
