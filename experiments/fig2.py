@@ -46,7 +46,10 @@ def compare(history: History) -> dict[str, np.ndarray]:
     """The same numbers as measured."""
     measured = analysis.measure(history)
     if np.isnan(measured["slope_a"]).any():
-        print("no line fit: J^2 passed 1 within 2 epochs, or the run is shorter; a smaller learning_rate takes longer")
+        print(
+            "no line fit, because J^2 passed 1 within 2 epochs or the run is shorter; "
+            "use a smaller learning_rate or more epochs"
+        )
     return measured
 
 

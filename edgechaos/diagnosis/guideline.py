@@ -223,9 +223,9 @@ def _largest_stable(probe_of: ProbeOf, learning_rate: float, num_classes: int) -
             if is_stable(rate):
                 return rate, tried
         raise ValueError(
-            f"learning_rate = {learning_rate:g}: after an epoch at J = 1 the loss is no better than a guess, also at "
-            f"all learning rates tried down to {rate:.2g}: an epoch is too few at this learning rate, or the data say "
-            f"nothing of the labels; try {8 * learning_rate:.2g}"
+            f"learning_rate = {learning_rate:g}: after one epoch at J = 1 the loss is no better than a guess, also at "
+            f"smaller learning rates down to {rate:.2g}: one epoch is too short at this learning rate, or the data do "
+            f"not determine the labels; try {8 * learning_rate:.2g}"
         )
     return rate, _DOUBLINGS + 1
 

@@ -155,7 +155,7 @@ def jacobian_profile(
         try:
             labels, rows, stream = through_model(blocks, x, key, num_probes)
         except jax.errors.UnexpectedTracerError as error:
-            raise ValueError("a tensor that is tapped lies inside a scan, or another transformation of jax") from error
+            raise ValueError("a tapped tensor is inside a scan, or another transformation of jax") from error
     else:
         _check_blocks(blocks, x, names)
         labels = ["input", *(names or [name_of(index, block) for index, block in enumerate(blocks)])]
@@ -174,11 +174,11 @@ def _check_samples(x: jax.Array) -> None:
 def _check_blocks(blocks: Sequence[Block], x: jax.Array, names: Sequence[str] | None) -> None:
     """Refuses what no tangent can be pushed through."""
     if not blocks:
-        raise ValueError("blocks: there is none; give at least one function h -> h")
+        raise ValueError("blocks: the list is empty; give at least one function h -> h")
     if names is not None and len(names) != len(blocks):
         raise ValueError(f"names: there are {len(names)} for {len(blocks)} blocks")
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(f"x = array of {x.dtype}{list(x.shape)}: must be real numbers, so that it can be varied")
+        raise ValueError(f"x = array of {x.dtype}{list(x.shape)}: must be real numbers, because it has to be varied")
     _check_samples(x)
 
 
@@ -190,7 +190,7 @@ def _check_rows(rows: Rows, labels: Sequence[str]) -> None:
         if not finite:
             raise ValueError(f"blocks: '{labels[index]}' gives numbers or derivatives that are not finite")
         if mixes:
-            raise ValueError(f"blocks: '{labels[index]}' mixes samples; each must be treated by itself")
+            raise ValueError(f"blocks: '{labels[index]}' mixes samples; it must treat each sample separately")
 
 
 @functools.partial(jax.jit, static_argnames=("names", "stream"))

@@ -91,14 +91,17 @@ class Taps:
             return found[-1].tensors
 
         if self.start == _INPUT and not jnp.issubdtype(x.dtype, jnp.floating):
-            raise ValueError(f"x = array of {x.dtype}: must be real numbers, or `start` behind the layer that takes it")
+            raise ValueError(
+                f"x = array of {x.dtype}: must be real numbers, or `start` must "
+                "name a tensor after the layer that takes it"
+            )
         tensors = jax.eval_shape(shapes, x)
         (recorder,) = found
         for pattern in (self.start, *self.stream, *self.branches):
             if not any(matches(name, (pattern,)) for name in recorder.seen):
-                raise ValueError(f"'{pattern}' fits nothing in the model; there are {', '.join(recorder.seen)}")
+                raise ValueError(f"'{pattern}' matches nothing in the model; there are {', '.join(recorder.seen)}")
         if len(recorder.tensors) < 2:
-            raise ValueError(f"nothing that is tapped comes after '{self.start}'")
+            raise ValueError(f"no tapped tensor comes after '{self.start}'")
         return Points(recorder.names, recorder.stream, tensors[0].shape, tensors[0].dtype)
 
 

@@ -225,7 +225,8 @@ def slots_at_once(num_neurons: int, memory_budget: int = 4 * GIB, itemsize: int 
     slots = int((memory_budget - matrix) // (_ARRAYS_PER_SLOT * num_neurons * itemsize))
     if slots < 1:
         raise ValueError(
-            f"num_neurons = {num_neurons}: the couplings need {matrix / GIB:.3g} GiB while they are drawn, the memory "
+            f"num_neurons = {num_neurons}: the couplings need {matrix / GIB:.3g} "
+            "GiB while they are drawn, but the memory "
             f"budget is {memory_budget / GIB:.3g} GiB"
         )
     return min(slots, _MOST_SLOTS.get(jax.default_backend(), _MOST_SLOTS_ELSEWHERE))
@@ -293,7 +294,7 @@ def phase_diagram(
     ratios, inverse = (axis.astype(jnp.promote_types(axis.dtype, jnp.float32)) for axis in axes)
     for name, axis in (("j0_over_j", ratios), ("inverse_j", inverse)):
         if axis.ndim != 1 or axis.size == 0:
-            raise ValueError(f"{name} = array {list(axis.shape)}: must be one axis of numbers, not empty")
+            raise ValueError(f"{name} = array {list(axis.shape)}: must be one axis of numbers with at least one entry")
     slots = slots_at_once(num_neurons, memory_budget, jnp.result_type(ratios, inverse).itemsize)
     return _diagram(key, ratios, inverse, perturbation_std, num_neurons, num_iterations, activation, independent, slots)
 

@@ -239,10 +239,11 @@ def order_or_chaos(
     )(x0, key)
     exponent, error = float(result.exponent), float(result.standard_error)
     if exponent != exponent or exponent == float("inf") or not jnp.isfinite(last).all():
-        raise ValueError(f"the trajectory from x0 leaves the finite numbers within {num_steps} steps")
+        raise ValueError(f"the trajectory from x0 is no longer finite within {num_steps} steps")
     if exponent == -float("inf") and not _twins_meet(step, last, key, num_iterations):
         raise ValueError(
-            "the derivative of step is 0 on the trajectory, but twins do not meet: compare twin_trajectories"
+            "the derivative of step is 0 on the trajectory, but the distance of "
+            "twins does not vanish; use twin_trajectories"
         )
     resolution = max(3 * error, 1 / num_iterations)
     state = "edge" if abs(exponent) <= resolution else "chaotic" if exponent > 0 else "ordered"

@@ -48,7 +48,7 @@ def check(
     try:
         after = jax.eval_shape(lambda x, *u: step(x, *u), before, *driven)  # a ufunc of NumPy itself crashes JAX
     except jax.errors.TracerArrayConversionError as error:
-        raise ValueError("step must be made of jax.numpy, not of NumPy") from error
+        raise ValueError("step must use jax.numpy, not NumPy") from error
     if not hasattr(after, "shape"):
         kind = type(after).__name__
         raise ValueError(f"step returns {kind}: must return one array {before.dtype}{list(before.shape)}")

@@ -89,7 +89,7 @@ def j_squared_at_chi(target: float, activation: Activation = "tanh") -> float:
     require_positive("target", target)
     low, high = np.log(1e-3), np.log(LARGEST_J)
     if not float(chi(0.0, np.exp(high), activation)) >= target:
-        raise ValueError(f"target = {target}: chi does not come to it for any J up to {LARGEST_J:g}")
+        raise ValueError(f"target = {target}: chi does not reach it for any J up to {LARGEST_J:g}")
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         is_below = float(chi(0.0, float(np.exp(middle)), activation)) < target

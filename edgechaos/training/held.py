@@ -54,7 +54,9 @@ def held_weight_decay(
       ValueError: there is no state of hold_at_edge, or more than one; or a number out of range.
     """
     if callable(learning_rate):
-        raise ValueError("learning_rate: must be a number; of a schedule, its value now, such as schedule(step)")
+        raise ValueError(
+            "learning_rate: must be a number; for a schedule give its present value, such as schedule(step)"
+        )
     require_positive("learning_rate", learning_rate)
     require("momentum", momentum, lambda entries: (entries >= 0) & (entries < 1), "in [0, 1)")
     held = find_state(state, group)
@@ -98,7 +100,7 @@ def check_hold(optimizer: Optimizer, params: optax.Params, group: str | None = N
     >>> check_hold(optax.chain(optax.sgd(0.1), ec.hold_at_edge()), params)
     >>> check_hold(optax.chain(ec.hold_at_edge(), optax.sgd(0.1)), params)
     Traceback (most recent call last):
-    ValueError: hold_at_edge: must come last in the chain, but what it decides is changed after it
+    ValueError: hold_at_edge: must come last in the chain, but its updates are changed after it
     """
     shares = _resting(optimizer, params, group)
     if any(share != 0 for share in shares):
@@ -106,9 +108,9 @@ def check_hold(optimizer: Optimizer, params: optax.Params, group: str | None = N
     shares, state = _removed(optimizer, params, group, 1e3)
     decided = float(state.total_decay.max())
     if not decided > 0:
-        raise ValueError(f"hold_at_edge: it has not acted within {_STEPS} steps")
+        raise ValueError(f"hold_at_edge: it has not changed the weights within {_STEPS} steps")
     if abs(max(shares, default=0.0) / decided - 1) > 0.02:  # bfloat16 has three digits
-        raise ValueError("hold_at_edge: must come last in the chain, but what it decides is changed after it")
+        raise ValueError("hold_at_edge: must come last in the chain, but its updates are changed after it")
 
 
 def _resting(optimizer: Optimizer, params: optax.Params, group: str | None) -> list[float]:

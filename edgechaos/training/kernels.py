@@ -135,7 +135,7 @@ def _checked(path: str, shape: tuple[int, ...], given: Any) -> Kernel:
     every = [axis for part in as_tuple for axis in part]
     in_range = all(-len(shape) <= axis < len(shape) for axis in every)
     if not (in_range and all(as_tuple) and len({axis % len(shape) for axis in every}) == len(every)):
-        raise ValueError(f"axes of '{path}' {shape}: {given} must be different axes of it, one of each at least")
+        raise ValueError(f"axes of '{path}' {shape}: {given} must be different axes of it, at least one of each kind")
     reduction, output = (tuple(axis % len(shape) - len(shape) for axis in part) for part in as_tuple)
     return Kernel(path=path, shape=shape, reduction=reduction, output=output)
 
