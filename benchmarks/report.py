@@ -24,8 +24,9 @@ PAGES = {
 }
 HEAD = """# Benchmarks
 
-This page is written by `python -m benchmarks.report` from the files in results/bench, which `make bench` records. Numbers
-are medians over several rounds, with the smallest and the largest value in parentheses. What is compared runs in turn.
+This page is written by `python -m benchmarks.report` from the files in results/bench, which `make bench` records.
+Numbers are medians over several rounds, with the smallest and the largest value in parentheses. What is compared runs
+in turn.
 """
 WITHOUT_GPU = """## On a GPU
 

@@ -23,8 +23,8 @@ This page is written by `python -m tests.reliability`, which keeps its counts in
 fault on real runs of an experiment on the digits, and then gives the same command again. In each good outcome that
 finishes the run, the arrays have the same bits as those of an undisturbed run.
 
-- "Resumed": work had been saved, and the command continued from it. It named the epoch or left finished pieces as they
-  were, and kept the time of the earlier part.
+- "Resumed": work had been saved, and the command continued from it. It named the epoch or left finished pieces as
+  they were, and kept the time of the earlier part.
 - "Same bits": nothing had been saved, or it is not known (in older counts, which did not distinguish the two).
 - "Refused": the command refused to run, and one sentence says what is wrong and what to do.
 - Everything else is a failure.
