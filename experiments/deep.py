@@ -31,9 +31,9 @@ class Config(RunConfig):
     learning_rate: float = declared(TRAINING_FIELDS["learning_rate"])
     batch_size: int = declared(TRAINING_FIELDS["batch_size"])
     epochs: int = declared(TRAINING_FIELDS["epochs"])
-    depth: int = declared(integer(2, "hidden layers"))
-    width: int = declared(integer(2, "neurons of each"))
-    num_trials: int = declared(integer(1, "of Optuna, with the first seed by a validation split"))
+    depth: int = declared(integer(2, "number of hidden layers"))
+    width: int = declared(integer(2, "number of neurons of each hidden layer"))
+    num_trials: int = declared(integer(1, "number of trials of Optuna, with the first seed and a validation split"))
 
 
 ARRAYS = {

@@ -30,25 +30,29 @@ from experiments.shared import cli, sweep
 class Config(ResumableConfig):
     """The simulated diagram, and cuts along which exponents are measured."""
 
-    activation: str = declared(one_of(tuple(ACTIVATIONS), "of the hidden layer"))
-    num_neurons: int = declared(integer(2, "N"))
-    num_iterations: int = declared(integer(20, "of each cell, rounded down to a multiple of 20"))
+    activation: str = declared(one_of(tuple(ACTIVATIONS), "activation of the hidden layer"))
+    num_neurons: int = declared(integer(2, "number of neurons N"))
+    num_iterations: int = declared(integer(20, "iterations of each cell, rounded down to a multiple of 20"))
     perturbation_std: float = declared(
         real(
             lambda value: PERTURBATIONS[0] <= value <= PERTURBATIONS[1],
             "in [{:g}, {:g}]".format(*PERTURBATIONS),
-            "of x' - x, for each component",
+            "standard deviation of each component of x' - x at the start",
         )
     )
-    j0_over_j_from: float = declared(real(lambda value: True, "a finite number", "first column"))
-    j0_over_j_to: float = declared(real(lambda value: True, "a finite number above j0_over_j_from", "last column"))
-    num_columns: int = declared(integer(2, "cells along J0/J"))
-    inverse_j_to: float = declared(real(lambda value: value > 0, "> 0", "last row"))
-    num_rows: int = declared(integer(2, "cells along 1/J"))
-    lyapunov_points: int = declared(integer(2, "along each of the cuts"))
-    lyapunov_iterations: int = declared(integer(64, "that an exponent is averaged over, after as many before"))
+    j0_over_j_from: float = declared(real(lambda value: True, "a finite number", "J0/J of the first column"))
+    j0_over_j_to: float = declared(
+        real(lambda value: True, "a finite number above j0_over_j_from", "J0/J of the last column")
+    )
+    num_columns: int = declared(integer(2, "number of cells along J0/J"))
+    inverse_j_to: float = declared(real(lambda value: value > 0, "> 0", "1/J of the last row"))
+    num_rows: int = declared(integer(2, "number of cells along 1/J"))
+    lyapunov_points: int = declared(integer(2, "number of points on each cut along which exponents are measured"))
+    lyapunov_iterations: int = declared(
+        integer(64, "iterations over which an exponent is averaged, after as many that are discarded")
+    )
     memory_gib: float = declared(
-        real(lambda value: value > 0, "> 0 (GiB)", "budget of the simulation", role="incidental")
+        real(lambda value: value > 0, "> 0 (GiB)", "memory that the simulation may use", role="incidental")
     )
 
 

@@ -28,12 +28,12 @@ class Config(TrainingConfig):
     """A training run, and the simulated diagram behind its path."""
 
     activation: str = declared(
-        one_of(("tanh",), "of the hidden layer; the diagram of (a) is that of tanh", "tanh", "shared")
+        one_of(("tanh",), "activation of the hidden layer; the diagram of (a) is that of tanh", "tanh", "shared")
     )
-    map_num_neurons: int = declared(integer(2, "N of the simulated phase diagram"))
-    map_num_iterations: int = declared(integer(20, "its iterations"))
-    map_num_columns: int = declared(integer(2, "its cells along J0/J"))
-    map_num_rows: int = declared(integer(2, "its cells along 1/J"))
+    map_num_neurons: int = declared(integer(2, "number of neurons N of the simulated phase diagram"))
+    map_num_iterations: int = declared(integer(20, "iterations of the simulated phase diagram"))
+    map_num_columns: int = declared(integer(2, "number of its cells along J0/J"))
+    map_num_rows: int = declared(integer(2, "number of its cells along 1/J"))
 
 
 def predict(config: Config, dataset: Dataset) -> dict[str, float]:
@@ -46,7 +46,10 @@ def compare(history: History) -> dict[str, np.ndarray]:
     """The same numbers as measured."""
     measured = analysis.measure(history)
     if np.isnan(measured["slope_a"]).any():
-        print("no line fit: J^2 passed 1 within 2 epochs, or the run is shorter; a smaller learning_rate takes longer")
+        print(
+            "no line fit, because J^2 passed 1 within 2 epochs or the run is shorter; "
+            "use a smaller learning_rate or more epochs"
+        )
     return measured
 
 

@@ -60,7 +60,7 @@ def main(config: Config, directory: Path) -> None:
     decay = analysis.mean(measured)
     print(f"use weight decay lambda = {decay['weight_decay']:.2g} (+- {decay['weight_decay_error']:.1g})")
     if decay["is_upper_bound"] > 0:
-        print("the decay was still falling at the end of the probe: take this for an upper bound, or use hold_at_edge")
+        print("the decay was still falling at the end of the probe: use this as an upper bound, or use hold_at_edge")
 
 
 def probe(config: Config, dataset: Dataset, directory: Path) -> Outcome:

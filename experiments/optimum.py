@@ -31,7 +31,7 @@ class Config(TrainingConfig):
             tuple,
             lambda value: all(isinstance(path, str) for path in value),
             "a tuple of work directories, such as ('results/fig3',)",
-            "whose runs without decay are judged as well, each with its own learning rate, momentum and batch size",
+            "work directories whose runs without decay are judged as well, with hyperparameters of their own",
             role="incidental",
         )
     )
@@ -70,7 +70,7 @@ def check(config: Config) -> None:
     """Raises a UserError unless the sweep has what is compared, and the histories are there."""
     for path in config.histories:
         if not (Path(path) / "history.npz").is_file():
-            raise UserError(f"histories = {config.histories}: '{path}' is no finished work directory of a sweep")
+            raise UserError(f"histories = {config.histories}: '{path}' is not a finished work directory of a sweep")
     other = sorted(set(config.sweep) - {"schedule", "constraint", "target", "weight_decay"})
     if other:
         raise UserError(f"sweep.{other[0]}: the runs differ in schedule, constraint, target and weight_decay")

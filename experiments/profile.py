@@ -30,9 +30,9 @@ class Config(RunConfig):
     learning_rate: float = declared(TRAINING_FIELDS["learning_rate"])
     batch_size: int = declared(TRAINING_FIELDS["batch_size"])
     epochs: int = declared(TRAINING_FIELDS["epochs"])
-    depth: int = declared(integer(2, "blocks"))
-    width: int = declared(integer(4, "of the stream, a multiple of 4"))
-    num_profiled: int = declared(integer(2, "test samples that the profile is of"))
+    depth: int = declared(integer(2, "number of blocks"))
+    width: int = declared(integer(4, "width of the stream between the blocks, a multiple of 4"))
+    num_profiled: int = declared(integer(2, "number of test samples over which the profile is averaged"))
 
 
 ARRAYS = {

@@ -25,8 +25,8 @@ from experiments.shared.decays import ACCURACIES, describe, draw_accuracies, dra
 class Config(TrainingConfig):
     """A sweep of weight decays, and the simulated diagram behind its paths."""
 
-    map_num_neurons: int = declared(integer(2, "N of the simulated phase diagram"))
-    map_num_iterations: int = declared(integer(20, "its iterations"))
+    map_num_neurons: int = declared(integer(2, "number of neurons N of the simulated phase diagram"))
+    map_num_iterations: int = declared(integer(20, "iterations of the simulated phase diagram"))
 
 
 NUMBERS = {

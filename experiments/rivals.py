@@ -31,7 +31,10 @@ class Config(TrainingConfig):
     """A sweep of ways to choose weight decay, and a search beside it."""
 
     trials: tuple[int, ...] = declared(
-        rising_tuple("after how many trials of Optuna the best decay is trained with; () for no search", "(8, 16, 32)")
+        rising_tuple(
+            "numbers of trials of Optuna after which a network is trained with the best decay so far; () for no search",
+            "(8, 16, 32)",
+        )
     )
 
 
@@ -90,7 +93,9 @@ def check(config: Config) -> None:
       UserError: several processes, another axis of the sweep, or trials without Optuna.
     """
     if processes.name():
-        raise UserError("distributed: what is chosen is trained with after the sweep, by one process")
+        raise UserError(
+            "distributed: this experiment needs one process, because it trains with chosen decays after the sweep"
+        )
     other = sorted(set(config.sweep) - {"weight_decay", "constraint", "target"})
     if other:
         raise UserError(f"sweep.{other[0]}: the ways differ in weight_decay, constraint and target")

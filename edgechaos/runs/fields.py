@@ -173,7 +173,8 @@ def validate(config: Mapping[str, Any], kind: type[Config]) -> Config:
         _validate_sweep(config["sweep"], config["sweep_mode"], fields)
     if config.get("optimizer") == "adam" and (config["momentum"] or any(config["sweep"].get("momentum", ()))):
         raise UserError(
-            f"momentum = {config['momentum']}: must be 0 with optimizer = 'adam', which has betas of its own"
+            f"momentum = {config['momentum']}: must be 0 with optimizer = 'adam', "
+            "which has its own parameters for momentum"
         )
     if config["num_seeds"] > _SEEDS:
         raise UserError(f"num_seeds = {config['num_seeds']}: must be at most {_SEEDS}, as many as there are seeds")
@@ -208,7 +209,7 @@ def _validate_sweep(sweep: Mapping[str, Any], mode: str, fields: Mapping[str, Fi
     lengths = {name: len(values) for name, values in sweep.items()}
     if mode == "zip" and len(set(lengths.values())) > 1:
         named = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise UserError(f"sweep_mode = 'zip': tuples must be of one length, but there are {named}")
+        raise UserError(f"sweep_mode = 'zip': tuples must have the same length, but they have {named}")
     for member, changes in enumerate(combinations(sweep, mode)):
         for name, value in changes.items():
             _validate_value(f"member {member + 1}: sweep.{name}", value, fields[name])
@@ -248,5 +249,5 @@ def digest(content: Mapping[str, Any]) -> str:
 
 
 def describe(fields: Mapping[str, Field]) -> str:
-    """One line per field: name, range, meaning."""
-    return "\n".join(f"  {name}: {field.meaning}; {field.allowed}" for name, field in fields.items())
+    """One line per field: its name, its meaning, and its range."""
+    return "\n".join(f"  {name}: {field.meaning}; allowed: {field.allowed}" for name, field in fields.items())

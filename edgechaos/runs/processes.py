@@ -102,14 +102,14 @@ def work_directory(path: str | os.PathLike, config: Mapping[str, Any], grows: bo
         if failure is not None:
             raise failure
         if not is_open:
-            raise UserError(f"workdir = '{path}': process 0 could not open it and says why")
+            raise UserError(f"workdir = '{path}': process 0 could not open it; its message says why")
         is_in = is_first() or (_sees(directory / "config.json", json.dumps(config)) and _joins(stack, directory))
         joined = np.atleast_1d(multihost_utils.process_allgather(np.array(is_in)))
         if not joined.all():
             missing = ", ".join(str(index) for index in np.flatnonzero(~joined))
             raise UserError(
                 f"workdir = '{path}': process {missing} cannot open it with this config; it must be a folder that all "
-                "processes share, and their config the same"
+                "processes share, and all must have the same config"
             )
         try:
             yield directory

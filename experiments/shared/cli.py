@@ -109,7 +109,7 @@ def _errors_in_a_line() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        print(str(stop) or "interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(str(stop) or "interrupted; the same command continues from the last checkpoint", file=sys.stderr)
         sys.exit(130)
     except (UserError, OSError) as error:
         fail(f"{processes.name()} {error}" if processes.name() else error)
@@ -155,7 +155,7 @@ def _connect() -> None:
     if flags.FLAGS["distributed"].value:
         processes.connect(*where)
     elif any(value is not None for value in where):
-        raise UserError("coordinator, num_processes, process_index: are of use with --distributed only")
+        raise UserError("coordinator, num_processes, process_index: can be used only with --distributed")
 
 
 def seeds(config: RunConfig) -> str:
