@@ -9,6 +9,7 @@ else in the pages stays as it is. A test says if a page is out of date.
 
 import argparse
 import json
+import operator
 import re
 import string
 from pathlib import Path
@@ -55,10 +56,10 @@ def with_verdicts(text: str, results: Path) -> str:
     for claim in CLAIMS:
         if claim.brief:
             row = re.compile(rf"^\| {re.escape(claim.brief)} \|.*$", re.MULTILINE)
-            if len(row.findall(text)) != 1:
+            found = list(row.finditer(text))
+            if len(found) != 1:
                 raise UserError(f"README.md: must have one row for the claim '{claim.brief}'")
-            brief = ledger.brief_row(claim, results)
-            text = row.sub(lambda _, brief=brief: brief, text)
+            text = text[: found[0].start()] + ledger.brief_row(claim, results) + text[found[0].end() :]
     return text
 
 
@@ -129,7 +130,7 @@ def main() -> None:
             before = path.read_text()
             text = updated(page, before, arguments.results)
             if text != before:
-                atomic_write(path, lambda file, text=text: file.write(text.encode()))
+                atomic_write(path, operator.methodcaller("write", text.encode()))
         except (UserError, OSError) as error:
             parser.error(str(error))
         print(f"{page}: {'rewritten' if text != before else 'up to date'}")

@@ -82,9 +82,8 @@ def lyapunov_exponent(
     The tangent is computed exactly (`jax.jvp`). A rescaled twin would cost as much, and its distance would have to be
     chosen between rounding and curvature. The exponent can be differentiated with respect to anything that `step`
     depends on (gradient flossing: Engelken, arXiv 2312.17306). Use short trajectories, because the gradient of a
-    chaotic one grows exponentially with its length: in tanh networks of 32 units at J = 3, 20 steps divide the exponents
-    of 10 iterations by ten for the 16 starts that they are computed for, but that of long trajectories falls by a tenth
-    only.
+    chaotic one grows exponentially with its length: in tanh networks of 32 units at J = 3, 20 steps divide exponents
+    of 10 iterations by ten for the 16 starts of the loss, but that of long trajectories falls by a tenth only.
 
     Args:
       step: x [N] -> x [N], differentiable; with inputs (x [N], u) -> x [N].

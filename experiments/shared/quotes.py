@@ -1,7 +1,7 @@
 """Sentences of the pages that quote recorded results, and the numbers in them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,7 +109,7 @@ def _of_guideline(summary: Summary, history: History | None) -> dict[str, float]
     return {"below": 100 * (1 - summary["measured"]["verified_j_squared"])}
 
 
-MORE = {
+MORE: Mapping[str, Callable[..., dict[str, float]]] = {
     "fig2": _of_fig2,
     "fig3": _of_fig3,
     "fig3-scaled": _of_fig3,
