@@ -11,8 +11,9 @@ import argparse
 import json
 import re
 import string
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from edgechaos.errors import UserError
 from edgechaos.files import atomic_write
@@ -57,8 +58,7 @@ def with_verdicts(text: str, results: Path) -> str:
             row = re.compile(rf"^\| {re.escape(claim.brief)} \|.*$", re.MULTILINE)
             if len(row.findall(text)) != 1:
                 raise UserError(f"README.md: must have one row for the claim '{claim.brief}'")
-            brief = ledger.brief_row(claim, results)
-            text = row.sub(lambda _, brief=brief: brief, text)
+            text = row.sub(ledger.brief_row(claim, results).replace("\\", r"\\"), text)
     return text
 
 
@@ -83,10 +83,12 @@ def named_row(text: str, name: str, summary: dict[str, Any]) -> str:
 
 
 def shown(name: str, value: float | None) -> str:
-    """A number with three digits, an accuracy with four decimals; '-' where there is none."""
+    """A number with three digits, D with four, an accuracy with four decimals; '-' where there is none."""
     if value is None:
         return "-"
-    return f"{value:.4f}" if "accuracy" in name else f"{value:.3g}"
+    if "accuracy" in name:
+        return f"{value:.4f}"
+    return f"{value:.4g}" if name == "constant_d" else f"{value:.3g}"
 
 
 def with_rows(text: str, header: str, rows: list[str]) -> str:
@@ -117,6 +119,11 @@ def _joined(literals: tuple[str, ...], values: list[str]) -> str:
     return "".join(literal + value for literal, value in zip(literals, [*values, ""], strict=False))
 
 
+def _writer(text: str) -> Callable[[IO[bytes]], object]:
+    """What writes a text into an open file."""
+    return lambda file: file.write(text.encode())
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments.pages", description=__doc__.partition("\n")[0])
@@ -129,7 +136,7 @@ def main() -> None:
             before = path.read_text()
             text = updated(page, before, arguments.results)
             if text != before:
-                atomic_write(path, lambda file, text=text: file.write(text.encode()))
+                atomic_write(path, _writer(text))
         except (UserError, OSError) as error:
             parser.error(str(error))
         print(f"{page}: {'rewritten' if text != before else 'up to date'}")

@@ -1,7 +1,7 @@
 """Sentences of the pages that quote recorded results, and the numbers in them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,7 +109,8 @@ def _of_guideline(summary: Summary, history: History | None) -> dict[str, float]
     return {"below": 100 * (1 - summary["measured"]["verified_j_squared"])}
 
 
-MORE = {
+# a folder without a history has None for it
+MORE: dict[str, Callable[[Summary, Any], dict[str, float]]] = {
     "fig2": _of_fig2,
     "fig3": _of_fig3,
     "fig3-scaled": _of_fig3,
@@ -152,13 +153,15 @@ QUOTES = (
         "fig5-scaled",
         "scale factors agree within {range_of_3:.0f} %, the four smallest within {range_of_4:.0f} %",
     ),
-    Quote(RESULTS, "theories", "from 3e-5 to 1.2e-4 the accuracies are equal ({flat_min:.4f} to {flat_max:.4f})"),
+    Quote(
+        RESULTS, "theories", "from 3e-5 to 1.2e-4 the accuracies are nearly equal ({flat_min:.4f} to {flat_max:.4f})"
+    ),
     Quote(
         RESULTS,
         "independence",
         "λ that ends at J² = 1 is {decay_min:.2e} to {decay_max:.2e}, a range of {range_percent:.1f} %",
     ),
-    Quote(RESULTS, "theories", "the length, and finds {edge_min:.2e} to {edge_max:.2e}"),
+    Quote(RESULTS, "theories", "are half as long, and give {edge_min:.2e} to {edge_max:.2e}"),
     Quote(
         RESULTS, "theories", "it is {edge_min:.2e} to {edge_max:.2e}, a range of {edge_range:.0f} %, over a factor 16"
     ),
