@@ -9,11 +9,11 @@ else in the pages stays as it is. A test says if a page is out of date.
 
 import argparse
 import json
+import operator
 import re
 import string
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from edgechaos.errors import UserError
 from edgechaos.files import atomic_write
@@ -56,9 +56,10 @@ def with_verdicts(text: str, results: Path) -> str:
     for claim in CLAIMS:
         if claim.brief:
             row = re.compile(rf"^\| {re.escape(claim.brief)} \|.*$", re.MULTILINE)
-            if len(row.findall(text)) != 1:
+            found = list(row.finditer(text))
+            if len(found) != 1:
                 raise UserError(f"README.md: must have one row for the claim '{claim.brief}'")
-            text = row.sub(ledger.brief_row(claim, results).replace("\\", r"\\"), text)
+            text = text[: found[0].start()] + ledger.brief_row(claim, results) + text[found[0].end() :]
     return text
 
 
@@ -119,11 +120,6 @@ def _joined(literals: tuple[str, ...], values: list[str]) -> str:
     return "".join(literal + value for literal, value in zip(literals, [*values, ""], strict=False))
 
 
-def _writer(text: str) -> Callable[[IO[bytes]], object]:
-    """What writes a text into an open file."""
-    return lambda file: file.write(text.encode())
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments.pages", description=__doc__.partition("\n")[0])
@@ -136,7 +132,7 @@ def main() -> None:
             before = path.read_text()
             text = updated(page, before, arguments.results)
             if text != before:
-                atomic_write(path, _writer(text))
+                atomic_write(path, operator.methodcaller("write", text.encode()))
         except (UserError, OSError) as error:
             parser.error(str(error))
         print(f"{page}: {'rewritten' if text != before else 'up to date'}")

@@ -75,7 +75,7 @@ def title(config: Config) -> str:
 def draw(figure: Figure, config: Config, history: History, background: dict[str, np.ndarray]) -> None:
     """Draws the three panels from arrays."""
     paths, accuracy, place = figure.subplots(1, 3)
-    plotting.phase_map(paths, **background)
+    plotting.phase_map(paths, **background, has_scale=False)
     placed = decays.with_chi(history, config.activation)
     weight_decay = history.column("weight_decay")
     rising = np.argsort(weight_decay)

@@ -3,8 +3,8 @@
 According to the paper J^2 grows as eta (a drift), and the decay that ends at the edge does not depend on eta. A random
 walk grows as eta^2 (Kosson et al.). At a fixed number of epochs the best eta lambda is constant, so lambda ~ 1 / eta,
 according to Wang and Aitchison. Each of these is an exponent of eta, which is measured with its standard error at a
-fixed number of epochs and at a fixed number of rescaled epochs. The same command again resumes an unfinished sweep, redraws a
-finished one, or extends it.
+fixed number of epochs and at a fixed number of rescaled epochs. The same command again resumes an unfinished sweep,
+redraws a finished one, or extends it.
 """
 
 import numpy as np

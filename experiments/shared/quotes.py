@@ -109,8 +109,7 @@ def _of_guideline(summary: Summary, history: History | None) -> dict[str, float]
     return {"below": 100 * (1 - summary["measured"]["verified_j_squared"])}
 
 
-# a folder without a history has None for it
-MORE: dict[str, Callable[[Summary, Any], dict[str, float]]] = {
+MORE: Mapping[str, Callable[..., dict[str, float]]] = {
     "fig2": _of_fig2,
     "fig3": _of_fig3,
     "fig3-scaled": _of_fig3,
