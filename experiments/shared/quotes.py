@@ -70,14 +70,19 @@ def _of_fig5(summary: Summary, history: History) -> dict[str, float]:
 
 
 def _of_theories(summary: Summary, history: History) -> dict[str, float]:
-    """After equally many rescaled epochs: least and largest decay over the learning rates, and accuracies at 0.02."""
+    """After equally many rescaled epochs: ranges of decays and of accuracies at 0.02, and growth within the law."""
     rescaled = history.some(decays.lengths(history)["rescaled"])
+    within = rescaled.some(
+        (rescaled["weight_decay"] == 0) & (rescaled["learning_rate"] < history["learning_rate"].max())
+    )
+    growth, error = analysis.power_law(within["learning_rate"], analysis.measure(within)["slope_a"])
     _, at_edge, _, least = decays.by_rate(rescaled)
     papers = rescaled.some(rescaled["learning_rate"] == paper.LEARNING_RATE)
     accuracy, decay = papers.final("test_accuracy")[:, 0], papers.column("weight_decay")
     ends = {"edge": at_edge, "loss": least, "flat": accuracy[(decay >= 3e-5) & (decay <= 1.2e-4)]}
     found = {f"{name}_{end}": getattr(np, f"nan{end}")(one) for name, one in ends.items() for end in ("min", "max")}
-    return {**found, "edge_range": 100 * (found["edge_max"] - found["edge_min"]) / np.nanmean(at_edge)}
+    edge_range = 100 * (found["edge_max"] - found["edge_min"]) / np.nanmean(at_edge)
+    return {**found, "edge_range": edge_range, "growth_within": growth, "growth_within_error": error}
 
 
 def _of_independence(summary: Summary, history: History) -> dict[str, float]:
@@ -164,6 +169,7 @@ QUOTES = (
     Quote(
         RESULTS, "theories", "it is {edge_min:.2e} to {edge_max:.2e}, a range of {edge_range:.0f} %, over a factor 16"
     ),
+    Quote(RESULTS, "theories", "the exponent is {growth_within:.2f} ± {growth_within_error:.2f}."),
     Quote(RESULTS, "theories", "It falls from {loss_max:.1e} to {loss_min:.1e} as η rises"),
     Quote(
         RESULTS,
