@@ -1,8 +1,8 @@
-"""Beyond one hidden layer: each layer of a deep network held at the edge, against AdamW with a decay by search.
+"""Beyond one hidden layer: each layer of a deep network held at the edge, beside AdamW with a searched decay.
 
-The edge of a deep network without biases is chi_1 = 1: sigma_w^2 = n_in var(W) = 1 for tanh, 2 for ReLU, which is where
-these layers begin. Draws for each activation the test accuracy of each way, J^2 of the layers against epoch, and their
-paths through the diagram. Finished runs are kept, so that the same command goes on where it stopped.
+The edge of a deep network without biases is chi_1 = 1, that is sigma_w^2 = n_in var(W) = 1 for tanh and 2 for ReLU.
+These layers start there. The figure has, for each activation, the test accuracy of each way, J^2 of the layers against
+epoch, and their paths through the diagram. Finished runs are kept, so the same command continues where it stopped.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
-"""What is the edge good for? Where J^2 should be: along a run, held at a place of its own, and by a fixed decay.
+"""Where should J^2 be? The best J^2 along runs, among networks held at a fixed J^2, and among fixed weight decays.
 
-The paper: networks do best where J^2 = 1. Judged by the raw test loss, by the loss at the best temperature, and by the
-error rate, under a constant and a cosine learning rate. The same command again resumes an unfinished sweep, redraws a
-finished one, or extends it.
+The paper says that networks do best at J^2 = 1. Here this is judged by the test loss, by the test loss of calibrated
+logits, and by the error rate, under a constant and a cosine learning rate. The same command again resumes an unfinished
+sweep, redraws a finished one, or extends it.
 """
 
 import dataclasses

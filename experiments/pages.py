@@ -84,10 +84,12 @@ def named_row(text: str, name: str, summary: dict[str, Any]) -> str:
 
 
 def shown(name: str, value: float | None) -> str:
-    """A number with three digits, an accuracy with four decimals; '-' where there is none."""
+    """A number with three digits, D with four, an accuracy with four decimals; '-' where there is none."""
     if value is None:
         return "-"
-    return f"{value:.4f}" if "accuracy" in name else f"{value:.3g}"
+    if "accuracy" in name:
+        return f"{value:.4f}"
+    return f"{value:.4g}" if name == "constant_d" else f"{value:.3g}"
 
 
 def with_rows(text: str, header: str, rows: list[str]) -> str:

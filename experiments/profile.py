@@ -1,8 +1,8 @@
-"""Beyond the weights: chi of each block by the Jacobian, before, through and after training, of four networks.
+"""Beyond the weights: chi of each block of four networks, measured by the Jacobian before, during and after training.
 
-A tanh and a ReLU perceptron that begin at their edge, a residual perceptron with normalisation, and a small
-transformer of patches. Draws chi of the blocks against epoch, and beside it what the weights alone say. Finished runs
-are kept, so that the same command goes on where it stopped.
+The networks are a tanh and a ReLU perceptron that start at their edge, a residual perceptron with normalisation, and a
+small transformer of image patches. Draws chi of the blocks against epoch, beside the chi that follows from the weights
+alone. Finished runs are kept, so the same command continues where it stopped.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
-"""ReLU with Adam: does the guideline carry over to another activation and another optimizer?
+"""ReLU and Adam: does the guideline hold for another activation and another optimizer?
 
-ReLU has an edge of its own (Eq. 3), in a diagram that reaches to J0 < 0, where training goes. Draws (a) the paths of
-three weight decays in the simulated diagram, (b) test accuracy against weight decay, (c) chi of Eq. 3 against epoch.
-The same command again resumes an unfinished sweep, redraws a finished one, or extends it.
+ReLU has its own edge (Eq. 3), in a diagram that includes J0 < 0, where training goes. Draws (a) the paths of three
+weight decays in the simulated diagram, (b) test accuracy against weight decay, (c) chi of Eq. 3 against epoch. The same
+command again resumes an unfinished sweep, redraws a finished one, or extends it.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
-"""What choosing weight decay costs and brings: fixed decays, the paper's grid, Eq. 9, hold_at_edge and its rivals.
+"""Ways to choose weight decay: fixed decays, the paper's grid, Eq. 9, hold_at_edge, other constraints, and a search.
 
 Prints for each way the test accuracy and loss at the end and at best, J^2 at the end, and the epochs of computing that
-it took, choosing included. The decay that the hold of the first seed ends with, and those that a search finds on a
-validation split, are trained with like the others. The same command again resumes what is unfinished.
+it took, including the choice. Networks are also trained with the decay that the hold of the first seed ends with, and
+with those that a search finds on a validation split. The same command again resumes an unfinished run.
 """
 
 import dataclasses
