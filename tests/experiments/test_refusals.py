@@ -1,8 +1,11 @@
 """What a command line, a config file or a machine can have wrong, each told in a sentence; without processes."""
 
 import dataclasses
+import gc
 import io
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -235,3 +238,33 @@ def test_a_kernel_that_a_seed_of_our_own_lacks_is_named(fig7_config, tmp_path, m
     config = dataclasses.replace(fig7_config, fig2_workdir="", keep_kernels_at=(1, 6))
     with pytest.raises(UserError, match="has no kernel epoch-6 of each seed"):
         found(config, tmp_path / "run", monkeypatch)
+
+
+def test_an_interruption_that_python_cannot_raise_ends_the_program(monkeypatch, capsys):
+    """What is raised in a callback of the garbage collector is printed as a traceback and forgotten otherwise."""
+    statuses: list[int] = []
+
+    def interrupt(phase, info):
+        gc.callbacks.remove(interrupt)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "_exit", statuses.append)
+    former = sys.unraisablehook
+    with cli._errors_in_a_line():
+        gc.callbacks.append(interrupt)
+        gc.collect()
+    assert statuses == [130]
+    assert capsys.readouterr().err == "interrupted; the same command goes on from the last checkpoint\n"
+    assert sys.unraisablehook is former
+
+
+def test_an_interruption_while_the_program_ends_is_left_to_the_system(capsys):
+    former = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as ended, cli._errors_in_a_line():
+            raise KeyboardInterrupt("interrupted after epoch 3")
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted after epoch 3\n"
