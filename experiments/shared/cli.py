@@ -5,6 +5,7 @@ import functools
 import importlib
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -79,6 +80,9 @@ def run(
 
 def _parse(name: str, known: Mapping[str, fields.Field], arguments: list[str]) -> list[str]:
     """The flags of a command line; what they cannot take ends the program."""
+    number = sum(re.fullmatch(r"--?config(=.*)?", argument) is not None for argument in arguments)
+    if number > 1:
+        fail(f"config: is given {number} times; give one file")
     path = _config_flag_text(name).partition(":")[0]
     try:
         is_file = Path(path).is_file()

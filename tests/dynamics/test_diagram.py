@@ -175,7 +175,8 @@ def test_equal_twins_stay_together():
     assert float(outcome.distance[0]) == 0.0
 
 
-def test_memory_budget():
+def test_memory_budget(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     assert module.slots_at_once(10_000) == 64
     assert 0 < module.slots_at_once(16_300) < 64
     with pytest.raises(ValueError, match=r"num_neurons = 40000: the couplings need 23.8 GiB .* budget is 4 GiB"):

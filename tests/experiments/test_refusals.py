@@ -77,6 +77,16 @@ def test_fields_that_are_not_there(monkeypatch, argument, message):
     assert message in told("configs/fig3.py:digits", monkeypatch, argument)
 
 
+def test_two_config_files_are_one_too_many(monkeypatch, capsys):
+    """The flags library would take the last, and what came between for fields of it."""
+    line = ["fig2", "--config=configs/fig2.py:digits", "--config.epochs=3", "--config", "configs/fig3.py"]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(SystemExit) as ended:
+        cli._parse("fig2", KNOWN, line)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: config: is given 2 times; give one file\n"
+
+
 def test_config_must_be_what_ml_collections_makes():
     with pytest.raises(UserError, match=r"must return an ml_collections.ConfigDict, not a dict"):
         refusals.as_dict({"epochs": 3}, "own.py")
