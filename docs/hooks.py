@@ -5,13 +5,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from cells import SCRIPT, as_page  # this folder is on the path while mkdocs loads its hooks
 from latex2mathml.converter import convert
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
-_CELL = re.compile(r"^# %%(.*)$", re.MULTILINE)
 _FOOT = "\n\n---\n\nWords and symbols are in the [glossary](GLOSSARY.md).\n"
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
@@ -21,8 +21,7 @@ def on_files(files: Files, config: Any) -> Files:
     results = [*ROOT.glob("results/*/*.png"), *ROOT.glob("results/**/*.json")]
     for path in sorted([*results, ROOT / "BUILD_NOTES.md", ROOT / "CHANGELOG.md"]):
         files.append(File.generated(config, str(path.relative_to(ROOT)), abs_src_path=str(path)))
-    page = as_page((ROOT / "docs" / "first_edge.py").read_text())
-    files.append(File.generated(config, "FIRST_EDGE.md", content=page))
+    files.append(File.generated(config, "FIRST_EDGE.md", content=as_page(SCRIPT.read_text())))
     return files
 
 
@@ -34,9 +33,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 def on_page_content(content: str, page: Page, **_: Any) -> str:
     """Formulas in MathML, which needs no script and nothing from another host."""
-    return _FORMULA.sub(
-        lambda found: in_mathml(html.unescape(found[2]), found[1] == "div", page.file.src_path), content
-    )
+    where = page.file.src_path
+    return _FORMULA.sub(lambda found: in_mathml(html.unescape(found[2]), found[1] == "div", where), content)
 
 
 def in_mathml(formula: str, is_block: bool, where: str) -> str:
@@ -45,15 +43,3 @@ def in_mathml(formula: str, is_block: bool, where: str) -> str:
     if "\\" in converted:
         raise PluginError(f"{where}: the formula {formula!r} has a command that is not known")
     return converted
-
-
-def as_page(script: str) -> str:
-    """Markdown of a script in jupytext's percent format."""
-    _, *parts = _CELL.split(script)
-    cells = zip(parts[::2], parts[1::2], strict=True)
-    return "\n\n".join(
-        re.sub(r"^# ?", "", text.strip(), flags=re.MULTILINE)
-        if "markdown" in kind
-        else f"```python\n{text.strip()}\n```"
-        for kind, text in cells
-    )

@@ -1,4 +1,5 @@
 import html
+import json
 import os
 import re
 import runpy
@@ -61,7 +62,8 @@ def test_formulas_are_drawn_without_another_host(site):
         assert not re.search(r"@import|url\([\"']?(?:https?:)?//", path.read_text()), path
 
 
-def test_a_formula_that_the_converter_does_not_know_ends_the_build():
+def test_a_formula_that_the_converter_does_not_know_ends_the_build(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")  # as mkdocs does
     in_mathml = runpy.run_path(str(ROOT / "docs" / "hooks.py"))["in_mathml"]
     assert in_mathml(r"\chi_1", False, "THEORY.md").startswith("<math ")
     with pytest.raises(
@@ -99,10 +101,24 @@ def test_examples_of_the_pages_run(page, tmp_path):
     assert result.returncode == 0, result.stderr
 
 
-def test_the_script_leads_to_the_edge(tmp_path):
-    result = subprocess.run(
-        [sys.executable, ROOT / "docs" / "first_edge.py"], cwd=tmp_path, capture_output=True, text=True
-    )
+def test_script_and_notebook_hold_the_same_cells():
+    cells = runpy.run_path(str(ROOT / "docs" / "cells.py"))
+    script = (ROOT / "docs" / "first_edge.py").read_text()
+    notebook = json.loads((ROOT / "docs" / "first_edge.ipynb").read_text())
+    assert notebook == cells["as_notebook"](script), "give the command python docs/cells.py"
+    sources = ["".join(cell["source"]) for cell in notebook["cells"]]
+    code = [text for text, cell in zip(sources, notebook["cells"], strict=True) if cell["cell_type"] == "code"]
+    assert len(code) == script.count("# %%\n") >= 5
+    assert all(line in script for text in code for line in text.splitlines())
+    assert "# First edge, step by step" in sources[0]
+
+
+def test_the_notebook_leads_to_the_edge(tmp_path):
+    """Its cells of code in turn, as a kernel executes them."""
+    cells = json.loads((ROOT / "docs" / "first_edge.ipynb").read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    in_turn = f"names = {{'__name__': '__main__'}}\nfor code in {code!r}: exec(code, names)"
+    result = subprocess.run([sys.executable, "-c", in_turn], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     first, last = re.findall(r"hidden/kernel .*  (\w+)(?:  \(.*\))?$", result.stdout, re.M)
     assert (first, last) == ("ordered", "edge")

@@ -126,7 +126,7 @@ def _errors_in_a_line() -> Iterator[None]:
 
 def _say_interrupted(stop: BaseException | None) -> None:
     """Where an interrupted run goes on."""
-    print(str(stop or "") or "interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+    print(str(stop or "") or "interrupted; the same command continues from the last checkpoint", file=sys.stderr)
 
 
 def _end_if_interrupted(lost: Any) -> None:
@@ -179,7 +179,7 @@ def _connect() -> None:
     if flags.FLAGS["distributed"].value:
         processes.connect(*where)
     elif any(value is not None for value in where):
-        raise UserError("coordinator, num_processes, process_index: are of use with --distributed only")
+        raise UserError("coordinator, num_processes, process_index: can be used only with --distributed")
 
 
 def seeds(config: RunConfig) -> str:

@@ -119,7 +119,7 @@ def test_a_damaged_kernel_of_a_finished_run_is_noticed(finished, tmp_path):
     (workdir / "kernels" / "epoch-10-1.npz").write_bytes(b"PK")
     again = run(workdir, *SMALL, "--config.num_seeds=2")
     assert again.returncode == 2
-    assert "kernels/epoch-10-1.npz', kept from an epoch that is over, is damaged" in again.stderr
+    assert "kernels/epoch-10-1.npz', kept from an earlier epoch, is damaged" in again.stderr
 
 
 def steps(workdir):

@@ -114,7 +114,7 @@ def test_a_device_that_is_not_there_is_said(monkeypatch, error):
 
     monkeypatch.setattr(jax, "devices", fail)
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
-    with pytest.raises(UserError, match="JAX_PLATFORMS = 'cuda': JAX finds no such device here") as caught:
+    with pytest.raises(UserError, match="JAX_PLATFORMS = 'cuda': JAX finds no such device on this machine") as caught:
         refusals.require_devices()
     assert "\n" not in str(caught.value)
 
@@ -174,7 +174,7 @@ def test_the_content_of_own_data_is_part_of_the_run(tmp_path):
             np.savez(directory / "history.npz", a=1)
     assert CONTENT in json.loads((directory / "config.json").read_text())
     write(1)
-    with pytest.raises(UserError, match="this file has another content"), cli._opened("fig2", *opened):
+    with pytest.raises(UserError, match="the content of this file has changed"), cli._opened("fig2", *opened):
         pass
 
 
@@ -264,7 +264,7 @@ def test_an_interruption_that_python_cannot_raise_ends_the_program(monkeypatch, 
         gc.callbacks.append(interrupt)
         gc.collect()
     assert statuses == [130]
-    assert capsys.readouterr().err == "interrupted; the same command goes on from the last checkpoint\n"
+    assert capsys.readouterr().err == "interrupted; the same command continues from the last checkpoint\n"
     assert sys.unraisablehook is former
 
 

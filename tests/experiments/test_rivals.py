@@ -34,7 +34,7 @@ def test_other_axes_and_several_processes_are_refused(monkeypatch):
     with pytest.raises(UserError, match=r"sweep\.epochs: the ways differ in weight_decay, constraint and target"):
         rivals.check(rivals.Config(sweep={"epochs": (1, 2)}, trials=()))
     monkeypatch.setattr("edgechaos.runs.processes.name", lambda: "process 0 of 2")
-    with pytest.raises(UserError, match="distributed: what is chosen is trained with after the sweep"):
+    with pytest.raises(UserError, match="distributed: this experiment needs one process"):
         rivals.check(rivals.Config(sweep={"weight_decay": (0.0,)}, trials=()))
 
 

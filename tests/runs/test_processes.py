@@ -183,7 +183,7 @@ def test_one_after_the_other_four_devices_have_the_bits_of_one():
     [
         (("--config.devices=9",), "devices = 9: must be in [0, "),
         (("--config.devices=-1",), "devices = -1: must be an integer >= 0"),
-        (("--coordinator=localhost:1",), "are of use with --distributed only"),
+        (("--coordinator=localhost:1",), "can be used only with --distributed"),
         (("--distributed", "--num_processes=2"), "must be given together"),
         (
             ("--distributed", "--coordinator=here", "--num_processes=2", "--process_index=0"),

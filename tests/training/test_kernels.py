@@ -244,7 +244,7 @@ def test_select_takes_glob_patterns():
         ),
         (
             lambda: ec.held_weight_decay(ec.hold_at_edge().init({"w": jnp.eye(3)}), optax.constant_schedule(0.1)),
-            "its value now",
+            "its present value",
         ),
     ],
 )
