@@ -58,7 +58,7 @@ def test_epochs_to_inverts_the_course(rate):
 
 def test_epochs_to_takes_arrays_that_broadcast():
     targets, rates = np.array([[0.5], [1.0], [0.1]]), np.array([0.0, 0.005, 0.02])
-    found = ec.epochs_to(targets, 0.25, 0.0137, rates)
+    found = np.asarray(ec.epochs_to(targets, 0.25, 0.0137, rates))
     assert found.shape == (3, 3)
     for row, target in enumerate(targets[:, 0]):
         for column, rate in enumerate(rates):
