@@ -102,16 +102,34 @@ def command_of(module: str, python: str, folder: Path) -> str:
     return shlex.join([*line, module, *MODULES[module]])
 
 
+def begin(session: Path, module: str) -> None:
+    """Lists the mutants of a module in a new session; those that bear on no number are skipped."""
+    from cosmic_ray.commands import init
+    from cosmic_ray.work_db import WorkDB, use_db
+    from cosmic_ray.work_item import WorkerOutcome, WorkResult
+
+    spans, unfinished = no_difference(Path(module).read_text()), session.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    with use_db(unfinished, WorkDB.Mode.create) as found:
+        init([Path(module)], found, {})
+        skipped = []
+        for item in found.work_items:
+            (mutation,) = item.mutations
+            inside = any(start <= mutation.start_pos <= end for start, end in spans)
+            if inside or not _KEPT.fullmatch(mutation.operator_name):
+                skipped.append(item.job_id)
+        found.set_multiple_results(skipped, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
+    unfinished.rename(session)
+
+
 def try_module(module: str, python: str, most: int | None, again: bool) -> None:
     """Tries the mutants of a module that have not been tried, up to `most`; with `again` those that survived, too."""
-    from cosmic_ray.commands import init
     from cosmic_ray.mutating import mutate_and_test
     from cosmic_ray.work_db import WorkDB, WorkResultStorage, use_db
-    from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
+    from cosmic_ray.work_item import TestOutcome
 
-    source = (ROOT / module).read_text()
     folder = FOLDER / module.removesuffix(".py").replace("/", ".")
-    session = folder / f"{hashlib.sha256(source.encode()).hexdigest()[:16]}.sqlite"
+    session = folder / f"{hashlib.sha256((ROOT / module).read_bytes()).hexdigest()[:16]}.sqlite"
     fresh_tree(folder / "tree")
     os.chdir(folder / "tree")
     command = command_of(module, python, folder)
@@ -124,15 +142,8 @@ def try_module(module: str, python: str, most: int | None, again: bool) -> None:
         }  # a mutant is as old and as long as what it replaces
         if subprocess.run(shlex.split(command), env=environment).returncode != 0:
             sys.exit(f"error: {module}: its tests fail without a mutant")
-    with use_db(session, WorkDB.Mode.create) as found:
-        if not found.num_work_items:
-            init([Path(module)], found, {})
-            spans = no_difference(source)
-            for item in found.work_items:
-                (mutation,) = item.mutations
-                inside = any(start <= mutation.start_pos <= end for start, end in spans)
-                if inside or not _KEPT.fullmatch(mutation.operator_name):
-                    found.set_result(item.job_id, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
+        begin(session, module)
+    with use_db(session, WorkDB.Mode.open) as found:
         if again:
             with found._session_maker.begin() as rows:
                 rows.query(WorkResultStorage).filter_by(test_outcome=TestOutcome.SURVIVED).delete()
@@ -141,10 +152,9 @@ def try_module(module: str, python: str, most: int | None, again: bool) -> None:
             result = mutate_and_test(item.mutations, command, _LONGEST)
             found.set_result(item.job_id, result)
             (mutation,) = item.mutations
-            where = f"{module}:{mutation.start_pos[0]}"
-            print(
-                f"{number} of {len(pending)}: {where} {mutation.operator_name} {result.test_outcome.value}", flush=True
-            )
+            outcome = getattr(result.test_outcome, "value", "not tried")
+            where = f"{module}:{mutation.start_pos[0]} {mutation.operator_name}"
+            print(f"{number} of {len(pending)}: {where}: {outcome}", flush=True)
 
 
 def counts() -> dict[str, dict[str, int]]:
