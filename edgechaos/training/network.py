@@ -29,7 +29,7 @@ def init_kernel(
     2.2
     """
     noise = jax.random.normal(key, (num_neurons, num_neurons), dtype)
-    return j0 / num_neurons + j * noise / num_neurons**0.5
+    return (j0 / num_neurons + j * noise / num_neurons**0.5).astype(dtype)
 
 
 def hidden_map(
