@@ -120,7 +120,7 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
                 plotting.trajectory(axes, arrays[name][column, :, :, block], plotting.color_of(block), label)
             plotting.edge_line(axes, 1.0, "$\\chi = 1$")
             axes.set(title=f"{kind}: {text}", yscale="log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 3, 5, 8)))
             axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.yaxis.set_minor_locator(NullLocator())
     for axes in panels[:, 0]:

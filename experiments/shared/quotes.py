@@ -176,6 +176,11 @@ QUOTES = (
         "fig6-scaled",
         "The long runs of Fig. 6 give {weight_decay_at_edge:.2e} ± {weight_decay_at_edge_spread:.1e}",
     ),
+    Quote(
+        RESULTS,
+        "relu_adam-scaled",
+        "with half the decay, {weight_decay_at_edge:.2e} ± {weight_decay_at_edge_spread:.1e}",
+    ),
     Quote(RESULTS, "guideline", "The trained networks end {below:.0f} % below the edge"),
     Quote(RESULTS, "rivals", "is {gap:.1f} percentage points ({behind_best:.1f} standard errors) behind the best"),
     Quote(RESULTS, "deep", "are {tanh_gap:.1f} (tanh) and {relu_gap:.1f} percentage points (ReLU) behind the search"),

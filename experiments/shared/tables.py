@@ -39,6 +39,17 @@ def _deep(summary: Content) -> Iterator[str]:
         yield f"| {row['activation']} | {row['way']} | {accuracy} | {row['loss']:.3f} | {layers} | {row['cost']:,.0f} |"
 
 
+def _profile(summary: Content) -> Iterator[str]:
+    """Four deep networks, by the Jacobian and by the weights."""
+    columns = ("start", "end", "weights_start", "weights_end", "accuracy")
+    mean, deviation = summary["measured"], summary["standard_deviation_over_seeds"]
+    for network in dict.fromkeys(name.rpartition(", ")[0] for name in mean):
+        names = [f"{network}, {column}" for column in columns]
+        digits = (2, 2, 2, 2, 3)
+        cells = [f"{mean[name]:.{n}f} ± {deviation[name]:.{n}f}" for name, n in zip(names, digits, strict=True)]
+        yield f"| {network} | {' | '.join(cells)} |"
+
+
 _THEORIES = (
     ("growth_exponent", "growth of J² without decay", "1", "2", "-"),
     ("edge_exponent_rescaled", "λ that ends at J² = 1, fixed rescaled epochs", "0", "-", "-"),
@@ -81,6 +92,12 @@ def _conversion(content: Content) -> Iterator[str]:
 TABLES = (
     Table(RESULTS, "| way | test accuracy | test loss | J² at the end | epochs |", "rivals/summary.json", _rivals),
     Table(RESULTS, "| activation | way | accuracy | loss | J² of the layers | epochs |", "deep/summary.json", _deep),
+    Table(
+        RESULTS,
+        "| network | χ, start | χ, end | χ of the weights, start | χ of the weights, end | test accuracy |",
+        "profile/summary.json",
+        _profile,
+    ),
     Table(
         RESULTS,
         "| quantity | drift (the paper) | random walk | Wang and Aitchison | measured |",
