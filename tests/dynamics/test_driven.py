@@ -134,7 +134,8 @@ def test_gradient_flossing_of_short_trajectories():
 
     before, flossed, strayed = (np.asarray(one) for one in sizes(jnp.arange(5)))
     assert (before > 0.2).all()
-    assert (flossed < before / 5).all()
+    assert (flossed < before / 3).all()
+    assert flossed.mean() < before.mean() / 5
     assert (strayed > before / 1.5).all()
 
 
