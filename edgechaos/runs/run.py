@@ -141,7 +141,7 @@ def find_kernels(
     if missing:
         raise UserError(
             f"keep_kernels_at: '{directory}' has no kernel {missing[0]} of each seed, because one of them diverged "
-            "before; take a smaller learning_rate or an earlier epoch"
+            "before; choose a smaller learning_rate or an earlier epoch"
         )
     return _complete(kernels, wanted)
 

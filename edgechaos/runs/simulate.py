@@ -102,7 +102,7 @@ def simulate_diagram(
         advance_until(is_done, stop.is_set, advance, [Chore(save, lambda took: checkpoint_seconds)])
         if stop.is_set():
             save()
-            raise Interrupted(f"interrupted after {bar.n} of {bar.total} cells; the same command goes on")
+            raise Interrupted(f"interrupted after {bar.n} of {bar.total} cells; the same command continues from there")
     checkpoints.remove(folder)
     return jax.tree.map(functools.partial(_on_grid, (len(inverse_j), len(j0_over_j))), queues.outcome)
 

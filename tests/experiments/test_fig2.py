@@ -206,7 +206,7 @@ def test_diverging_run_keeps_its_course_and_names_its_numbers(tmp_path):
     result = run(tmp_path, *SMALL, "--config.learning_rate=1e30")
     assert result.returncode == 2
     assert "diverged in epoch 1: loss or weights are not finite (learning_rate 1e+30, momentum 0.5" in result.stderr
-    assert "take a smaller learning_rate" in result.stderr
+    assert "choose a smaller learning_rate" in result.stderr
     assert "Traceback" not in result.stderr
     arrays = history(tmp_path)
     assert np.isfinite(arrays["j_squared"][0, 0])

@@ -44,6 +44,13 @@ def test_named_rows_quote_the_summary_that_is_linked_before_them(tmp_path):
         pages.with_named_rows(before.replace("slope_a", "slope_b"), tmp_path)
 
 
+def test_results_page_has_a_row_of_every_figure():
+    rows = re.findall(r"^\| .*`([\w.-]+)` \| [^|]* \| [^|]* \|$", (ROOT / RESULTS).read_text(), re.M)
+    figures = {"agreement", "slope_a", "largest_deviation", "last_range", "eq_9", "exponent_at_edge"}
+    beyond = {"verified_j_squared", "chi_without_decay"}
+    assert figures | beyond <= set(rows)
+
+
 def test_sentence_keeps_its_words_and_lines():
     quote = Quote(RESULTS, "fig9", "falls from {first:.1e} to {last:.2f}, in")
     found = {"first": -2.34e-5, "last": 7.0}
