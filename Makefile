@@ -12,7 +12,7 @@ $(error VERSIONS=$(VERSIONS): must be locked, lowest or newest)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup variant data fig1 fig2 fig3 fig4 fig5 fig6 fig7 test lint docs bench clean
+.PHONY: help setup variant data fig1 fig2 fig3 fig4 fig5 fig6 fig7 test lint docs bench mutants clean
 
 help:
 	@echo "make fig2 [VARIANT=quick|digits|scaled|paper]  Fig. 2 of the paper on real Fashion-MNIST (quick: about 3 minutes)"
@@ -21,6 +21,7 @@ help:
 	@echo "make docs                                      builds the site in build/site"
 	@echo "make data                                      prepares Fashion-MNIST"
 	@echo "make bench [DEVICE=gpu]                        times everything beside its peers (installs them in .venv-bench)"
+	@echo "make mutants [MODULE=FILE] [MOST=20] [AGAIN=1]  puts small faults into modules, which tests should notice"
 	@echo "make clean                                     removes the virtual environments and caches, not runs/"
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -126,6 +127,16 @@ bench: .venv-bench/.installed-$(DEVICE) data
 	done
 	.venv-bench/bin/python -m benchmarks.report
 
+# cosmic-ray has an environment of its own; the tests run in that of the lock
+.venv-mutants/.installed: Makefile
+	$(PYTHON) -m venv .venv-mutants
+	.venv-mutants/bin/python -m pip install --quiet --disable-pip-version-check 'cosmic-ray==8.7.0'
+	@touch $@
+
+mutants: setup .venv-mutants/.installed
+	.venv-mutants/bin/python -m tests.mutants --python=$(BIN)/python $(if $(MODULE),--module=$(MODULE)) $(if $(MOST),--most=$(MOST)) $(if $(AGAIN),--again)
+	.venv-mutants/bin/python -m tests.mutants --report
+
 clean:
-	rm -rf .venv .venv-lowest .venv-newest .venv-bench build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest .venv-newest .venv-bench .venv-mutants build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+_PAUSE = 0.3  # seconds before each call: threads of a library that has just worked wait busily, and take cores
 _COMPARED = ("jax", "jaxlib", "optax", "flax", "torch", "keras", "tensorflow-cpu", "numpy", "scipy", "optuna")
 
 Statistics = dict[str, float]
@@ -55,6 +56,7 @@ def in_turn(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
     found: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
+            time.sleep(_PAUSE)
             found[name].append(seconds_of(call))
     return found
 

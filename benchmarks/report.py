@@ -24,12 +24,13 @@ PAGES = {
 }
 HEAD = """# Benchmarks
 
-Written by `python -m benchmarks.report` from results/bench, which `make bench` fills: median (least to most) over
-rounds in turn.
+This page is written by `python -m benchmarks.report` from the files in results/bench, which `make bench` records.
+Numbers are medians over several rounds, with the smallest and the largest value in parentheses. What is compared runs
+in turn.
 """
 WITHOUT_GPU = """## On a GPU
 
-Not measured: no GPU was at hand. `make bench DEVICE=gpu` measures there.
+Nothing was measured on a GPU, because none was available. `make bench DEVICE=gpu` measures on one.
 """
 
 

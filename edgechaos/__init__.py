@@ -1,8 +1,9 @@
 """Order-chaos research on neural network training, in JAX.
 
-Where does a network stand in the order-chaos phase diagram, how fast does training move it, and what holds it at the
-edge? The names follow "Edge of chaos as a guiding principle for modern neural network training" (Zhang, Feng, Chen,
-Lai); everything exported here is a pure function that works under jit and vmap where its arguments are arrays.
+The library measures where a network stands in the order-chaos phase diagram, how fast training moves it, and which
+weight decay holds it at the edge of chaos. The names follow "Edge of chaos as a guiding principle for modern neural
+network training" (Zhang, Feng, Chen, Lai). Everything exported here is a pure function that works under jit and vmap
+where its arguments are arrays.
 """
 
 from edgechaos._version import __version__

@@ -40,14 +40,16 @@ def user_cache() -> Path:
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgechaos"
     except RuntimeError as error:
-        raise UserError(f"the user has no home folder ({error}); set XDG_CACHE_HOME to a folder for caches") from error
+        raise UserError(
+            f"there is no home folder of the user ({error}); set XDG_CACHE_HOME to a folder for caches"
+        ) from error
 
 
 def expanded(path: str | os.PathLike, field: str) -> Path:
     """The path with "~" and "~name" replaced; `field` says which setting it is.
 
     Raises:
-      UserError: there is no such user, or the user has no home folder.
+      UserError: there is no such user, or there is no home folder of the user.
     """
     try:
         return Path(path).expanduser()
@@ -96,7 +98,7 @@ def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         partial.unlink(missing_ok=True)
         reason = error.strerror or error
         raise UserError(
-            f"'{path}' could not be written ({reason}); mend that and give the same command again"
+            f"'{path}' could not be written ({reason}); correct this and give the same command again"
         ) from error
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -126,8 +128,8 @@ def read_npz(path: Path, remedy: str = "remove it to compute it again") -> dict[
       remedy: what to do with a damaged one.
 
     Raises:
-      UserError: the file is damaged, holds pickled objects, would fill many times its size, or cannot be read just now,
-        which is not the file's fault.
+      UserError: the file is damaged, holds pickled objects, would fill many times its size, or cannot be read at the
+        moment for another reason.
     """
     try:
         arrays = read_zipped(path)
@@ -140,7 +142,7 @@ def read_npz(path: Path, remedy: str = "remove it to compute it again") -> dict[
         trouble = blamed_on_machine(error)
         if trouble:
             raise UserError(
-                f"'{path}' cannot be read ({trouble}); mend that and give the same command again"
+                f"'{path}' cannot be read ({trouble}); correct this and give the same command again"
             ) from error
         reason = printable(str(error).partition("\n")[0] or type(error).__name__)[:300]
         raise UserError(f"'{path}' is damaged ({reason}); {remedy}") from error
@@ -161,7 +163,7 @@ def read_zipped(path: Path) -> dict[str, np.ndarray | Unread]:
         size = sum(member.file_size for member in archive.infolist())
         if size > max(_LARGE, _RATIO * path.stat().st_size):
             raise UserError(
-                f"'{path}' would fill {size / 2**30:.1f} GiB, more than {_RATIO} times its size; not unpacked"
+                f"'{path}' would fill {size / 2**30:.1f} GiB, more than {_RATIO} times its size, so it was not unpacked"
             )
         return {name.removesuffix(".npy"): _read_member(archive, name) for name in names}
 
@@ -204,7 +206,7 @@ def exclusive_lock(path: Path, wait: bool) -> Iterator[None]:
             holder = file.read(20).strip()
             named = holder if holder.isdecimal() else "unknown"
             raise UserError(
-                f"'{path.parent}' is in use by another run (process {named}); wait or name another"
+                f"'{path.parent}' is in use by another run (process {named}); wait, or name another"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -225,10 +227,10 @@ def _lock_file(path: Path) -> IO[str]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     except OSError as error:
         if path.is_symlink() or path.is_dir():
-            raise UserError(f"'{path}' is not a plain file, as a lock must be; remove it") from error
+            raise UserError(f"'{path}' must be a plain file, because it is a lock; remove it") from error
         raise
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         os.close(descriptor)
-        raise UserError(f"'{path}' is not a plain file with one name, as a lock must be; remove it")
+        raise UserError(f"'{path}' must be a plain file without other names, because it is a lock; remove it")
     return open(descriptor, "a+")

@@ -1,8 +1,8 @@
-"""Beyond one hidden layer: each layer of a deep network held at the edge, against AdamW with a decay by search.
+"""Beyond one hidden layer: each layer of a deep network held at the edge, beside AdamW with a searched decay.
 
-The edge of a deep network without biases is chi_1 = 1: sigma_w^2 = n_in var(W) = 1 for tanh, 2 for ReLU, which is where
-these layers begin. Draws for each activation the test accuracy of each way, J^2 of the layers against epoch, and their
-paths through the diagram. Finished runs are kept, so that the same command goes on where it stopped.
+The edge of a deep network without biases is chi_1 = 1, that is sigma_w^2 = n_in var(W) = 1 for tanh and 2 for ReLU.
+These layers start there. The figure has, for each activation, the test accuracy of each way, J^2 of the layers against
+epoch, and their paths through the diagram. Finished runs are kept, so the same command continues where it stopped.
 """
 
 import dataclasses
@@ -31,9 +31,9 @@ class Config(RunConfig):
     learning_rate: float = declared(TRAINING_FIELDS["learning_rate"])
     batch_size: int = declared(TRAINING_FIELDS["batch_size"])
     epochs: int = declared(TRAINING_FIELDS["epochs"])
-    depth: int = declared(integer(2, "hidden layers"))
-    width: int = declared(integer(2, "neurons of each"))
-    num_trials: int = declared(integer(1, "of Optuna, with the first seed by a validation split"))
+    depth: int = declared(integer(2, "number of hidden layers"))
+    width: int = declared(integer(2, "number of neurons of each hidden layer"))
+    num_trials: int = declared(integer(1, "number of trials of Optuna, with the first seed and a validation split"))
 
 
 ARRAYS = {

@@ -12,16 +12,15 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-import edgechaos as ec
 from edgechaos import files, plotting
 from edgechaos.analysis import agreement
-from edgechaos.dynamics.cuts import exponents_on_cuts, places_on_cuts
+from edgechaos.dynamics.cuts import exponents_on_cuts, predicted_on_cuts
 from edgechaos.dynamics.diagram import PERTURBATIONS
 from edgechaos.errors import UserError
 from edgechaos.runs.config import ResumableConfig
 from edgechaos.runs.fields import declared, integer, one_of, real
 from edgechaos.runs.resumable import once
-from edgechaos.runs.simulate import require_cells, simulate_seeds
+from edgechaos.runs.simulate import cells_at_once, require_cells, simulate_seeds
 from edgechaos.theory.activations import ACTIVATIONS
 from edgechaos.theory.finite_size import watched_j
 from edgechaos.theory.meanfield import LARGEST_J
@@ -32,25 +31,29 @@ from experiments.shared import cli, sweep
 class Config(ResumableConfig):
     """The simulated diagram, and cuts along which exponents are measured."""
 
-    activation: str = declared(one_of(tuple(ACTIVATIONS), "of the hidden layer"))
-    num_neurons: int = declared(integer(2, "N"))
-    num_iterations: int = declared(integer(20, "of each cell, rounded down to a multiple of 20"))
+    activation: str = declared(one_of(tuple(ACTIVATIONS), "activation of the hidden layer"))
+    num_neurons: int = declared(integer(2, "number of neurons N"))
+    num_iterations: int = declared(integer(20, "iterations of each cell, rounded down to a multiple of 20"))
     perturbation_std: float = declared(
         real(
             lambda value: PERTURBATIONS[0] <= value <= PERTURBATIONS[1],
             "in [{:g}, {:g}]".format(*PERTURBATIONS),
-            "of x' - x, for each component",
+            "standard deviation of each component of x' - x at the start",
         )
     )
-    j0_over_j_from: float = declared(real(lambda value: True, "a finite number", "first column"))
-    j0_over_j_to: float = declared(real(lambda value: True, "a finite number above j0_over_j_from", "last column"))
-    num_columns: int = declared(integer(2, "cells along J0/J"))
-    inverse_j_to: float = declared(real(lambda value: value > 0, "> 0", "last row"))
-    num_rows: int = declared(integer(2, "cells along 1/J"))
-    lyapunov_points: int = declared(integer(2, "along each of the cuts"))
-    lyapunov_iterations: int = declared(integer(64, "that an exponent is averaged over, after as many before"))
+    j0_over_j_from: float = declared(real(lambda value: True, "a finite number", "J0/J of the first column"))
+    j0_over_j_to: float = declared(
+        real(lambda value: True, "a finite number above j0_over_j_from", "J0/J of the last column")
+    )
+    num_columns: int = declared(integer(2, "number of cells along J0/J"))
+    inverse_j_to: float = declared(real(lambda value: value > 0, "> 0", "1/J of the last row"))
+    num_rows: int = declared(integer(2, "number of cells along 1/J"))
+    lyapunov_points: int = declared(integer(2, "number of points on each cut along which exponents are measured"))
+    lyapunov_iterations: int = declared(
+        integer(64, "iterations over which an exponent is averaged, after as many that are discarded")
+    )
     memory_gib: float = declared(
-        real(lambda value: value > 0, "> 0 (GiB)", "budget of the simulation", role="incidental")
+        real(lambda value: value > 0, "> 0 (GiB)", "memory that the simulation may use", role="incidental")
     )
 
 
@@ -58,7 +61,7 @@ CUTS = np.array([0.0, 1.25, 1.5])  # J0/J: an edge at 1, and two on the bend
 
 
 def check(config: Config) -> None:
-    """Raises a UserError if the axes do not rise, or reach to a larger J than the theory."""
+    """Raises a UserError if the axes do not rise, reach to a larger J than the theory, or N takes too much memory."""
     if config.j0_over_j_to <= config.j0_over_j_from:
         raise UserError(f"j0_over_j_to = {config.j0_over_j_to}: must be above j0_over_j_from = {config.j0_over_j_from}")
     if config.inverse_j_to < config.num_rows / LARGEST_J:
@@ -67,6 +70,7 @@ def check(config: Config) -> None:
             f"{config.num_rows / LARGEST_J:g}, so that J <= {LARGEST_J:g} everywhere"
         )
     require_cells(config.num_columns, config.num_rows)
+    cells_at_once(config.num_neurons, config.memory_gib)
 
 
 def theory(config: Config, directory: Path) -> dict[str, np.ndarray]:
@@ -76,14 +80,9 @@ def theory(config: Config, directory: Path) -> dict[str, np.ndarray]:
     columns = np.linspace(config.j0_over_j_from, config.j0_over_j_to, config.num_columns)
     rows = config.inverse_j_to * np.arange(1, config.num_rows + 1) / config.num_rows
     points = config.inverse_j_to * np.arange(1, config.lyapunov_points + 1) / config.lyapunov_points
-    with jax.enable_x64(True):
-        exponent = np.asarray(ec.predicted_exponent(*places_on_cuts(CUTS, points), config.activation))
-    return {
-        **agreement.theory_of(columns, rows, config.activation),
-        "cuts": CUTS,
-        "cut_inverse_j": points,
-        "predicted_exponent": exponent.reshape(len(CUTS), -1),
-    }
+    along_cuts = {"cuts": CUTS, "cut_inverse_j": points}
+    along_cuts["predicted_exponent"] = predicted_on_cuts(CUTS, points, config.activation)
+    return {**agreement.theory_of(columns, rows, config.activation), **along_cuts}
 
 
 def simulate(config: Config, known: dict[str, np.ndarray], directory: Path) -> dict[str, np.ndarray]:
@@ -128,23 +127,20 @@ def draw(figure: Figure, config: Config, arrays: dict[str, np.ndarray]) -> None:
     network.set_title("(a) network")
 
     x, y, edge = arrays["j0_over_j"], arrays["inverse_j"], arrays["edge"]
-    mesh = plotting.phase_map(simulated, x, y, arrays["distance"].mean(0), edge)
-    figure.colorbar(mesh, ax=simulated, label="$\\log_{10}(\\min(|x - x'|, 1) + 10^{-4})$")
+    plotting.phase_map(simulated, x, y, arrays["distance"].mean(0), edge)
     if config.activation == "tanh":
         seen = float(watched_j(config.num_neurons, config.num_iterations))
         plotting.finite_edge(simulated, seen, f"chaos seen at N = {config.num_neurons:,}, theory")
     simulated.set_title("(b) asymptotic distance, simulated: one matrix for all cells of a draw")
     simulated.legend(loc="upper left")
 
-    scaled = arrays["distance"].mean(0) / config.num_neurons**0.5
-    mesh = plotting.cells(predicted, x, y, arrays["predicted"], edge, "Purples", (0, None))
-    figure.colorbar(mesh, ax=predicted, location="bottom", label="$|x - x'| / \\sqrt{N}$")
+    label = "$|x - x'| / \\sqrt{N}$"
+    plotting.cells(predicted, x, y, arrays["predicted"], edge, "Purples", (0, None), label)
     predicted.set_title("(c) distance, mean-field theory")
-    gap = scaled - arrays["predicted"]
+    gap = arrays["distance"].mean(0) / config.num_neurons**0.5 - arrays["predicted"]
     largest = np.quantile(np.abs(gap[np.isfinite(gap)]), 0.995)
-    mesh = plotting.cells(difference, x, y, gap, edge, "PuOr", (-largest, largest))
+    plotting.cells(difference, x, y, gap, edge, "PuOr", (-largest, largest), "simulation $-$ theory")
     plotting.mark_cells(difference, x, y, np.asarray(~arrays["settled"].all(0)), "not settled")
-    figure.colorbar(mesh, ax=difference, location="bottom", label="simulation $-$ theory")
     difference.set_title("(d) difference")
 
     curves = (arrays[name] for name in ("cut_inverse_j", "cuts", "exponent", "exponent_error", "predicted_exponent"))

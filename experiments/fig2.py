@@ -28,12 +28,12 @@ class Config(TrainingConfig):
     """A training run, and the simulated diagram behind its path."""
 
     activation: str = declared(
-        one_of(("tanh",), "of the hidden layer; the diagram of (a) is that of tanh", "tanh", "shared")
+        one_of(("tanh",), "activation of the hidden layer; the diagram of (a) is that of tanh", "tanh", "shared")
     )
-    map_num_neurons: int = declared(integer(2, "N of the simulated phase diagram"))
-    map_num_iterations: int = declared(integer(20, "its iterations"))
-    map_num_columns: int = declared(integer(2, "its cells along J0/J"))
-    map_num_rows: int = declared(integer(2, "its cells along 1/J"))
+    map_num_neurons: int = declared(integer(2, "number of neurons N of the simulated phase diagram"))
+    map_num_iterations: int = declared(integer(20, "iterations of the simulated phase diagram"))
+    map_num_columns: int = declared(integer(2, "number of its cells along J0/J"))
+    map_num_rows: int = declared(integer(2, "number of its cells along 1/J"))
 
 
 def predict(config: Config, dataset: Dataset) -> dict[str, float]:
@@ -46,7 +46,10 @@ def compare(history: History) -> dict[str, np.ndarray]:
     """The same numbers as measured."""
     measured = analysis.measure(history)
     if np.isnan(measured["slope_a"]).any():
-        print("no line fit: J^2 passed 1 within 2 epochs, or the run is shorter; a smaller learning_rate takes longer")
+        print(
+            "no line fit, because J^2 passed 1 within 2 epochs or the run is shorter; "
+            "use a smaller learning_rate or more epochs"
+        )
     return measured
 
 
@@ -71,7 +74,7 @@ def phase_map(config: Config, directory: Path) -> dict[str, Any]:
     return {"background": diagram_background(directory, j0_over_j, inverse_j, config.seed, *size)}
 
 
-def draw(figure: Figure, config: Config, history: History, background: dict[str, np.ndarray]) -> None:
+def draw(figure: Figure, config: Config, history: History, background: dict[str, Any]) -> None:
     """Draws the four panels from arrays."""
     measured = analysis.measure(history)
     numbers, expected = analysis.mean(measured), growth_of(config, history.num_samples)
@@ -81,8 +84,7 @@ def draw(figure: Figure, config: Config, history: History, background: dict[str,
         "least test loss": (numbers["optimal_epoch"], plotting.TEST, "--"),
     }
     (diagram, losses), (accuracies, growth) = figure.subplots(2, 2)
-    mesh = plotting.phase_map(diagram, **background)
-    figure.colorbar(mesh, ax=diagram, label="$\\log_{10}(\\min(|x - x'|, 1) + 10^{-4})$")
+    plotting.phase_map(diagram, **background)
     plotting.path(diagram, history["j0"], history["j_squared"], measured["optimal_epoch"])
     diagram.set_title("(a) path in the phase diagram")
 
@@ -100,9 +102,8 @@ def draw(figure: Figure, config: Config, history: History, background: dict[str,
     line = expected.trajectory()
     if np.isfinite(line).all():
         growth.plot(line, color=plotting.PREDICTION, linestyle=":", label="predicted (Eqs. 4 and 5)")
-    times = history.elapsed[0][: int(numbers["fit_epochs"]) + 1]
-    fitted = numbers["intercept_c"] + numbers["fitted_slope"] * times
-    growth.plot(fitted, color=plotting.MARK, label="line fit (Eq. 4)", linewidth=3, alpha=0.6)
+    fitted = history.elapsed[0][: int(numbers["fit_epochs"]) + 1]
+    plotting.line_fit(growth, numbers["fitted_slope"], numbers["intercept_c"], fitted)
     plotting.edge_line(growth)
     top = 1.1 * max(np.nanmax(history["j_squared"]), 1)
     growth.set(title="(d) weight variance", ylabel="$J^2$", ylim=(0, top))

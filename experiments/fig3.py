@@ -102,10 +102,8 @@ def draw_growth(axes: Axes, j_squared: np.ndarray, times: np.ndarray, numbers: d
     """J^2 of the first run against epoch, with its line fit."""
     plotting.trajectory(axes, j_squared, plotting.TRAIN, "measured")
     if np.isfinite(numbers["fitted_slope"]):
-        fitted = np.arange(int(numbers["fit_epochs"]) + 1)
-        line = numbers["intercept_c"] + numbers["fitted_slope"] * times[: len(fitted)]
-        label = f"fit: A = {numbers['fitted_slope']:.4f}"
-        axes.plot(fitted, line, color=plotting.MARK, label=label, linewidth=3, alpha=0.6)
+        fitted, label = times[: int(numbers["fit_epochs"]) + 1], f"fit: A = {numbers['fitted_slope']:.4f}"
+        plotting.line_fit(axes, numbers["fitted_slope"], numbers["intercept_c"], fitted, label)
     plotting.edge_line(axes)
     axes.set(title="(a) growth", ylabel="$J^2$", xlim=(0, max(1, np.isfinite(j_squared).any(0).sum() - 1)))
     axes.legend()

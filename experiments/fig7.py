@@ -28,12 +28,16 @@ from experiments.shared import cli, sweep
 class Config(TrainingConfig):
     """A training run, and what is measured on its kernels."""
 
-    fig2_workdir: str = declared(folder("a folder, '' for none", "whose kernels are taken if they fit"))
-    num_iterations: int = declared(integer(1, "after which the distance is taken"))
-    perturbation_std: float = declared(real(lambda value: value > 0, "> 0", "of x' - x, for each component"))
-    late_iterations: int = declared(integer(1, "after which a second distance is taken, of 64 images"))
-    num_perturbations: int = declared(integer(2, "of each of 256 images, for the analysis of variance"))
-    lyapunov_iterations: int = declared(integer(64, "that an exponent is averaged over"))
+    fig2_workdir: str = declared(
+        folder("a folder, '' for none", "work directory of Fig. 2 whose kernels are used, if its run is the same")
+    )
+    num_iterations: int = declared(integer(1, "iterations after which the distance is measured"))
+    perturbation_std: float = declared(
+        real(lambda value: value > 0, "> 0", "standard deviation of each component of x' - x at the start")
+    )
+    late_iterations: int = declared(integer(1, "iterations after which a second distance is measured, for 64 images"))
+    num_perturbations: int = declared(integer(2, "perturbations of each of 256 images, for the analysis of variance"))
+    lyapunov_iterations: int = declared(integer(64, "iterations over which an exponent is averaged"))
 
 
 def check(config: Config) -> None:

@@ -1,8 +1,9 @@
-"""Weight decay without a search: a probe of about 30 epochs says which one holds a network at the edge of chaos.
+"""Weight decay without a search: a probe of about 30 epochs finds the decay that holds a network at the edge of chaos.
 
-Prints D, Eq. 9's decay and the one of the steady state, each with its error, and combinations of learning rate,
-momentum and batch size of equal outcome with the time that they take here. Draws the probe's growth and the relaxation
-of the decay that holds the edge. --verify then trains with the recommended decay and prints predicted against measured.
+Prints D, the decay of Eq. 9 and that of the steady state, each with its error, and combinations of learning rate,
+momentum and batch size that have the same effect, with the time that they take on this machine. Draws the growth in the
+probe and the relaxation of the decay that holds the edge. With --verify it trains with the recommended decay and prints
+the measured numbers beside the predicted ones.
 """
 
 import dataclasses
@@ -60,7 +61,7 @@ def main(config: Config, directory: Path) -> None:
     decay = analysis.mean(measured)
     print(f"use weight decay lambda = {decay['weight_decay']:.2g} (+- {decay['weight_decay_error']:.1g})")
     if decay["is_upper_bound"] > 0:
-        print("the decay was still falling at the end of the probe: take this for an upper bound, or use hold_at_edge")
+        print("the decay was still falling at the end of the probe: use this as an upper bound, or use hold_at_edge")
 
 
 def probe(config: Config, dataset: Dataset, directory: Path) -> Outcome:

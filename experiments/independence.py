@@ -74,7 +74,7 @@ def draw(figure: Figure, history: History) -> None:
         plotting.points(found, np.array([float(index)]), decays[index : index + 1], index, labels[index])
     plotting.edge_line(curves)
     limits = 0.8 * history["weight_decay"].min(), 1.25 * history["weight_decay"].max()
-    curves.set(title="(a) where it ends", xlabel="$\\lambda$", ylabel="$J^2$", xlim=limits, xscale="log")
+    curves.set(title="(a) $J^2$ at the end", xlabel="$\\lambda$", ylabel="$J^2$", xlim=limits, xscale="log")
     curves.legend()
     known = decays[np.isfinite(decays)]
     top = 1.3 * known.max() if len(known) else 1

@@ -34,24 +34,32 @@ DATA_SETS = {
 DATA_SETS_HEAD = """
 ## Data sets
 
-D and the decay that holds J = 1, by the guideline's probe of about 30 epochs and by long runs whose decay ends there
-(Fig. 6); mean and standard deviation over seeds. `--verify` trains with the probe's decay.
+The growth constant D, and the weight decay λ that holds a network at the edge, J = 1: according to Eq. 9, according
+to the guideline's probe of about 30 epochs, and according to long runs (Fig. 6), interpolated to the λ whose run ends
+at J² = 1. Values are means and standard deviations over seeds. The verification (`--verify`) trains with the λ of the
+probe and gives J² at the end. For MNIST and the digits the λ of the probe is an upper bound, because it was still
+falling when the probe ended.
 
 | data set | D | λ, Eq. 9 | λ, guideline | λ, long runs | J² of the verification | commands |
 | --- | --- | --- | --- | --- | --- | --- |
 """
 HEAD = """# Ledger of the reproduction
 
-Written by `python -m experiments.ledger` from the recorded results. Each claim of the paper is put as one number. The
-rule: if the 95 % interval of our number lies wholly within the range that the claim allows, it is *reproduced*; if the
-interval lies wholly outside, it is *contradicted*; otherwise it is *undecided*, and the table says how many seeds would
-decide it if mean and spread stayed as they are.
+This page is written by `python -m experiments.ledger` from the recorded results. Each claim of the paper is expressed
+by one number, and for each number a range is given that agrees with the claim. If the 95 % confidence interval of our
+number lies completely within this range, the claim is *reproduced*. If the interval lies completely outside, the
+claim is *contradicted*. Otherwise it is *undecided*, and the table says how many seeds would decide it if mean and
+spread stayed the same.
 
-- The range stands beside the claim, with its reason.
-- The interval is over seeds. With a single seed it is that of the fit, if there is one, with the 0.5 % by which the
-  slopes of three seeds scatter; otherwise one seed decides nothing.
-- "(ours)" marks numbers that the paper does not state.
-- For each claim a test puts a false alternative through the same rule, and it must not be found reproduced.
+- The column "allowed, why" has the range and the reason for it.
+- The interval comes from the scatter of the seeds. If there is only one seed and the number comes from a fit, the
+  interval is that of the fit, together with the 0.5 % by which the slopes of three seeds scatter. Otherwise one seed
+  decides nothing.
+- "(ours)" marks numbers that are not in the paper.
+- "Paper" settings are those of the paper. "Scaled" settings have a larger scale factor, learning rate / ((1 -
+  momentum) batch size), and proportionally fewer epochs.
+- For each claim a test applies the same rule to a result that would contradict it. This must not come out as
+  reproduced.
 
 | claim, its number | paper | ours, 95 % interval | allowed, why | settings | seeds | verdict | command | remark |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |

@@ -1,8 +1,8 @@
-"""What is the edge good for? Where J^2 should be: along a run, held at a place of its own, and by a fixed decay.
+"""Where should J^2 be? The best J^2 along runs, among networks held at a fixed J^2, and among fixed weight decays.
 
-The paper: networks do best where J^2 = 1. Judged by the raw test loss, by the loss at the best temperature, and by the
-error rate, under a constant and a cosine learning rate. The same command again resumes an unfinished sweep, redraws a
-finished one, or extends it.
+The paper says that networks do best at J^2 = 1. Here this is judged by the test loss, by the test loss of calibrated
+logits, and by the error rate, under a constant and a cosine learning rate. The same command again resumes an unfinished
+sweep, redraws a finished one, or extends it.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class Config(TrainingConfig):
             tuple,
             lambda value: all(isinstance(path, str) for path in value),
             "a tuple of work directories, such as ('results/fig3',)",
-            "whose runs without decay are judged as well, each with its own learning rate, momentum and batch size",
+            "work directories whose runs without decay are judged as well, with hyperparameters of their own",
             role="incidental",
         )
     )
@@ -70,7 +70,7 @@ def check(config: Config) -> None:
     """Raises a UserError unless the sweep has what is compared, and the histories are there."""
     for path in config.histories:
         if not (Path(path) / "history.npz").is_file():
-            raise UserError(f"histories = {config.histories}: '{path}' is no finished work directory of a sweep")
+            raise UserError(f"histories = {config.histories}: '{path}' is not a finished work directory of a sweep")
     other = sorted(set(config.sweep) - {"schedule", "constraint", "target", "weight_decay"})
     if other:
         raise UserError(f"sweep.{other[0]}: the runs differ in schedule, constraint, target and weight_decay")

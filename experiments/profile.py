@@ -1,8 +1,8 @@
-"""Beyond the weights: chi of each block by the Jacobian, before, through and after training, of four networks.
+"""Beyond the weights: chi of each block of four networks, measured by the Jacobian before, during and after training.
 
-A tanh and a ReLU perceptron that begin at their edge, a residual perceptron with normalisation, and a small
-transformer of patches. Draws chi of the blocks against epoch, and beside it what the weights alone say. Finished runs
-are kept, so that the same command goes on where it stopped.
+The networks are a tanh and a ReLU perceptron that start at their edge, a residual perceptron with normalisation, and a
+small transformer of image patches. Draws chi of the blocks against epoch, beside the chi that follows from the weights
+alone. Finished runs are kept, so the same command continues where it stopped.
 """
 
 import dataclasses
@@ -30,9 +30,9 @@ class Config(RunConfig):
     learning_rate: float = declared(TRAINING_FIELDS["learning_rate"])
     batch_size: int = declared(TRAINING_FIELDS["batch_size"])
     epochs: int = declared(TRAINING_FIELDS["epochs"])
-    depth: int = declared(integer(2, "blocks"))
-    width: int = declared(integer(4, "of the stream, a multiple of 4"))
-    num_profiled: int = declared(integer(2, "test samples that the profile is of"))
+    depth: int = declared(integer(2, "number of blocks"))
+    width: int = declared(integer(4, "width of the stream between the blocks, a multiple of 4"))
+    num_profiled: int = declared(integer(2, "number of test samples over which the profile is averaged"))
 
 
 ARRAYS = {
@@ -120,7 +120,7 @@ def draw(figure: Figure, arrays: dict[str, np.ndarray]) -> None:
                 plotting.trajectory(axes, arrays[name][column, :, :, block], plotting.color_of(block), label)
             plotting.edge_line(axes, 1.0, "$\\chi = 1$")
             axes.set(title=f"{kind}: {text}", yscale="log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 3, 5, 8)))
             axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.yaxis.set_minor_locator(NullLocator())
     for axes in panels[:, 0]:

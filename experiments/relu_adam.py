@@ -1,8 +1,8 @@
-"""ReLU with Adam: does the guideline carry over to another activation and another optimizer?
+"""ReLU and Adam: does the guideline hold for another activation and another optimizer?
 
-ReLU has an edge of its own (Eq. 3), in a diagram that reaches to J0 < 0, where training goes. Draws (a) the paths of
-three weight decays in the simulated diagram, (b) test accuracy against weight decay, (c) chi of Eq. 3 against epoch.
-The same command again resumes an unfinished sweep, redraws a finished one, or extends it.
+ReLU has its own edge (Eq. 3), in a diagram that includes J0 < 0, where training goes. Draws (a) the paths of three
+weight decays in the simulated diagram, (b) test accuracy against weight decay, (c) chi of Eq. 3 against epoch. The same
+command again resumes an unfinished sweep, redraws a finished one, or extends it.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ from experiments.shared.decays import ACCURACIES, describe, draw_accuracies, dra
 class Config(TrainingConfig):
     """A sweep of weight decays, and the simulated diagram behind its paths."""
 
-    map_num_neurons: int = declared(integer(2, "N of the simulated phase diagram"))
-    map_num_iterations: int = declared(integer(20, "its iterations"))
+    map_num_neurons: int = declared(integer(2, "number of neurons N of the simulated phase diagram"))
+    map_num_iterations: int = declared(integer(20, "iterations of the simulated phase diagram"))
 
 
 NUMBERS = {
@@ -75,7 +75,7 @@ def title(config: Config) -> str:
 def draw(figure: Figure, config: Config, history: History, background: dict[str, np.ndarray]) -> None:
     """Draws the three panels from arrays."""
     paths, accuracy, place = figure.subplots(1, 3)
-    plotting.phase_map(paths, **background)
+    plotting.phase_map(paths, **background, has_scale=False)
     placed = decays.with_chi(history, config.activation)
     weight_decay = history.column("weight_decay")
     rising = np.argsort(weight_decay)

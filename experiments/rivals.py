@@ -1,8 +1,8 @@
-"""What choosing weight decay costs and brings: fixed decays, the paper's grid, Eq. 9, hold_at_edge and its rivals.
+"""Ways to choose weight decay: fixed decays, the paper's grid, Eq. 9, hold_at_edge, other constraints, and a search.
 
 Prints for each way the test accuracy and loss at the end and at best, J^2 at the end, and the epochs of computing that
-it took, choosing included. The decay that the hold of the first seed ends with, and those that a search finds on a
-validation split, are trained with like the others. The same command again resumes what is unfinished.
+it took, including the choice. Networks are also trained with the decay that the hold of the first seed ends with, and
+with those that a search finds on a validation split. The same command again resumes an unfinished run.
 """
 
 import dataclasses
@@ -31,7 +31,10 @@ class Config(TrainingConfig):
     """A sweep of ways to choose weight decay, and a search beside it."""
 
     trials: tuple[int, ...] = declared(
-        rising_tuple("after how many trials of Optuna the best decay is trained with; () for no search", "(8, 16, 32)")
+        rising_tuple(
+            "numbers of trials of Optuna after which a network is trained with the best decay so far; () for no search",
+            "(8, 16, 32)",
+        )
     )
 
 
@@ -90,7 +93,9 @@ def check(config: Config) -> None:
       UserError: several processes, another axis of the sweep, or trials without Optuna.
     """
     if processes.name():
-        raise UserError("distributed: what is chosen is trained with after the sweep, by one process")
+        raise UserError(
+            "distributed: this experiment needs one process, because it trains with chosen decays after the sweep"
+        )
     other = sorted(set(config.sweep) - {"weight_decay", "constraint", "target"})
     if other:
         raise UserError(f"sweep.{other[0]}: the ways differ in weight_decay, constraint and target")

@@ -1,9 +1,10 @@
-"""Drift or random walk, and whose weight decay: what growth and decay do as the learning rate changes.
+"""Drift or random walk, and which law of weight decay: growth and the best decay against the learning rate.
 
-The paper: J^2 grows as eta (a drift), and the decay that ends at the edge does not depend on eta. Random walks grow as
-eta^2 (Kosson et al.), and at a fixed number of epochs the best eta lambda is constant, lambda ~ 1 / eta (Wang and
-Aitchison). Each is an exponent of eta, measured with its standard error at a fixed number of epochs, and at a fixed
-number of rescaled ones. The same command again resumes an unfinished sweep, redraws a finished one, or extends it.
+According to the paper J^2 grows as eta (a drift), and the decay that ends at the edge does not depend on eta. A random
+walk grows as eta^2 (Kosson et al.). At a fixed number of epochs the best eta lambda is constant, so lambda ~ 1 / eta,
+according to Wang and Aitchison. Each of these is an exponent of eta, which is measured with its standard error at a
+fixed number of epochs and at a fixed number of rescaled epochs. The same command again resumes an unfinished sweep,
+redraws a finished one, or extends it.
 """
 
 import numpy as np
@@ -39,9 +40,14 @@ PREDICTED = {
 }
 
 
+def without_decay(history: History) -> History:
+    """The longest run without decay at each learning rate; a shorter one is its beginning."""
+    return history.some((history["weight_decay"] == 0) & decays.lengths(history)["rescaled"])
+
+
 def compare(history: History) -> dict[str, np.ndarray]:
     """The numbers of `NUMBERS`, over all seeds together."""
-    free = history.some(history["weight_decay"] == 0)
+    free = without_decay(history)
     exponent, error = analysis.power_law(free["learning_rate"], analysis.measure(free)["slope_a"])
     numbers = {"growth_exponent": exponent, "growth_exponent_error": error}
     for name, chosen in decays.lengths(history).items():
@@ -62,7 +68,7 @@ def title(config: TrainingConfig) -> str:
 def draw(figure: Figure, history: History) -> None:
     """Growth without decay, and the two decays, against the learning rate, with the exponents of the theories."""
     growth, *panels = figure.subplots(1, 3)
-    free = history.some(history["weight_decay"] == 0)
+    free = without_decay(history)
     slopes = analysis.measure(free)["slope_a"]
     plotting.powers(growth, free["learning_rate"], {"measured": slopes}, {"drift": 1.0, "random walk": 2.0})
     growth.set(title="(a) growth without decay", ylabel="$A$ per epoch")

@@ -6,7 +6,8 @@ import os
 import shutil
 import tempfile
 
-if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker inherits the session's folder, as do all processes of tests
+# a worker inherits the session's folder, as do all processes of tests; for mutants one outlasts sessions
+if not {"PYTEST_XDIST_WORKER", "KEEP_PROGRAMS"} & os.environ.keys():
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="edgechaos-programs-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)

@@ -19,12 +19,15 @@ from tests.hits import PHASES
 COUNTS, PAGE = Path("results/faults.json"), Path("docs/RELIABILITY.md")
 HEAD = """# Reliability
 
-Written by `python -m tests.reliability`, which does each fault to real runs of an experiment on the digits and keeps
-its counts in results/faults.json; then the same command finishes the run. In all good outcomes the arrays are those of
-an undisturbed run, bit for bit. "Resumed": work had been saved, and the command went on from it: it named the epoch, or
-left finished pieces as they were, and kept the seconds of the part before. "Same bits": nothing had been saved, or, in
-counts from before this was told apart, it is not known. "Refused": one sentence says what is wrong and what to do.
-Nothing else may happen.
+This page is written by `python -m tests.reliability`, which keeps its counts in results/faults.json. It inflicts each
+fault on real runs of an experiment on the digits, and then gives the same command again. In each good outcome that
+finishes the run, the arrays have the same bits as those of an undisturbed run.
+
+- "Resumed": work had been saved, and the command continued from it. It named the epoch or left finished pieces as
+  they were, and kept the time of the earlier part.
+- "Same bits": nothing had been saved, or it is not known (in older counts, which did not distinguish the two).
+- "Refused": the command refused to run, and one sentence says what is wrong and what to do.
+- Everything else is a failure.
 
 | fault | trials | resumed | same bits | refused in a sentence | failures |
 | --- | --- | --- | --- | --- | --- |

@@ -76,7 +76,8 @@ def test_recipe_for_an_activation(copy):
     diagram = read_npz(copy / "runs" / "fig1-digits" / "diagram.npz")
     # phi(x) = x / (1 + |x|) has slope 1 at 0, so that the state without a mean has its edge at 1
     assert diagram["edge"][np.abs(diagram["j0_over_j"]).argmin()] == pytest.approx(1, abs=0.02)
-    run(copy, "fig4", "--config=configs/fig4.py:digits", "--config.activation=soft_sign", "--config.epochs=2")
+    two = ("--config.sweep.learning_rate=(0.02, 0.04)", "--config.sweep.batch_size=(32, 64)", "--config.epochs=2")
+    run(copy, "fig4", "--config=configs/fig4.py:digits", "--config.activation=soft_sign", *two)
     assert np.isfinite(read_npz(copy / "runs" / "fig4-digits" / "history.npz")["j_squared"]).all()
 
 

@@ -150,7 +150,7 @@ def test_a_bad_moment_is_not_called_damage(tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(files, "read_zipped", fail)
-    with pytest.raises(UserError, match=r"cannot be read \((not enough memory|Too many open files)\); mend that"):
+    with pytest.raises(UserError, match=r"cannot be read \((not enough memory|Too many open files)\); correct this"):
         files.read_npz(path)
 
 
@@ -170,7 +170,7 @@ def test_links_in_the_place_of_locks_and_parts_are_not_followed(tmp_path, make):
     folder.mkdir()
     getattr(folder / ".lock", make)(target)
     getattr(folder / ".data.partial", make)(target)
-    refused = pytest.raises(UserError, match=r"\.lock' is not a plain file")
+    refused = pytest.raises(UserError, match=r"\.lock' must be a plain file")
     with refused, files.exclusive_lock(folder / ".lock", wait=False):
         pass
     files.atomic_write(folder / "data", lambda file: file.write(b"new"))

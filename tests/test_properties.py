@@ -318,7 +318,7 @@ def test_any_header_of_idx_is_followed_or_refused(magic, shape, wrong):
     content = content + b"x" * wrong if wrong > 0 else content[: len(content) + wrong]
     found, message = outcome(mnist_family.parse_idx, content)
     if magic != b"\0\0\x08" or wrong or count != len(payload):
-        assert message.startswith(("not an IDX file", "IDX header promises"))
+        assert message.startswith(("not an IDX file", "the IDX header announces"))
         return
     assert found.shape == tuple(shape)
     assert found.tobytes() == payload

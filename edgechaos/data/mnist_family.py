@@ -116,7 +116,7 @@ def parse_idx(content: bytes) -> np.ndarray:
     shape = tuple(np.frombuffer(content[4:start], ">u4").astype(int).tolist())
     expected, found = math.prod(shape), len(content) - start
     if expected != found:
-        raise UserError(f"IDX header promises {expected} bytes of data, the file holds {found}")
+        raise UserError(f"the IDX header announces {expected} bytes of data, but the file has {found}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 

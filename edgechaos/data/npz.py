@@ -52,7 +52,8 @@ def load(path: Path) -> Dataset:
     num_classes, last = len(classes), max(int(classes[-1]), int(labels["test"].max()))
     if num_classes < 2 or last >= num_classes:  # labels >= 0 with one beyond their number leave one out
         raise UserError(
-            f"'{path}': labels must be 0 ... classes - 1, each in y_train, and no others in y_test; y_train has "
+            f"'{path}': labels must be 0 ... classes - 1; each must be in y_train, "
+            "and y_test must have no others; y_train has "
             f"{num_classes} different labels, and the largest of all is {last}"
         )
     train, test = (labels[split].astype(np.int32) for split in ("train", "test"))
@@ -76,5 +77,5 @@ def _labels(path: Path, name: str, values: np.ndarray) -> np.ndarray:
     if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
         raise UserError(f"'{path}': {name} {values.shape} {values.dtype}: must be integers [samples]")
     if len(values) and values.min() < 0:
-        raise UserError(f"'{path}': {name} has the label {values.min()}, but labels count from 0")
+        raise UserError(f"'{path}': {name} has the label {values.min()}, but labels must count from 0")
     return values

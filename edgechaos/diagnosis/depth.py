@@ -24,13 +24,13 @@ _SMALLEST_OFFSET, _OFFSETS = 0.25, 40
 
 @dataclasses.dataclass(frozen=True)
 class DepthLaw:
-    """What `depth_law` says.
+    """The result of `depth_law`.
 
     Attributes:
       law: "flat", "exponential", "stretched exponential", "power law" or "undecided".
       value: rate per block, factor a of exp(a sqrt(depth)), or exponent of the depth; NaN if undecided.
       error: standard error of `value`.
-      candidates: the laws that cannot be told apart, if undecided; none where there are fewer than 5 blocks.
+      candidates: the laws that cannot be told apart, if undecided; empty if there are fewer than 5 blocks.
     """
 
     law: str
@@ -47,7 +47,7 @@ class DepthLaw:
         return f"{self.law}, {word} {self.value:.4g} +- {self.error:.2g}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and words, fit for JSON."""
+        """Plain numbers and words, as JSON takes them."""
         value, error = (float(number) if np.isfinite(number) else None for number in (self.value, self.error))
         return {
             "law": self.law,

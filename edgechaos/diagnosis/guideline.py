@@ -1,13 +1,12 @@
 """recommend: weight decay and learning rate by the paper's guideline, from a probe of about 30 epochs.
 
-The growth of J^2 in the ordered phase gives D and Eq. 9's decay. That is the decay which holds the edge at first; while
-it does, the weights forget where they began, gradients turn along what was learned, and the decay that is needed
-relaxes to another value. Its clock is the decay itself: with s = sum of delta over the steps, weights from before keep
-exp(-s), and so does what they contribute:
+The growth of J^2 in the ordered phase gives D and the decay of Eq. 9. This decay holds the edge at first. While it
+does, the initial weights fade, and the weights that replace them are correlated with the gradients. So the decay that
+is needed relaxes to another value. Let s be the sum of delta over the steps. The initial weights fade as exp(-s), and
 
-    lambda(s) = lambda* + (lambda(0) - lambda*) exp(-s),
+    lambda(s) = lambda_end + (lambda(0) - lambda_end) exp(-s),
 
-which a straight line in exp(-s) fits. BUILD_NOTES.md has the derivation, and how well it holds.
+which is a straight line in exp(-s). docs/THEORY.md has the derivation; docs/RESULTS.md says how well it holds.
 """
 
 import dataclasses
@@ -43,24 +42,26 @@ ProbeOf = Callable[..., training.Metrics]  # (learning rate, epochs, initial J, 
 
 @dataclasses.dataclass(frozen=True)
 class Recommendation:
-    """What a probe says.
+    """The result of a probe.
 
     Attributes:
       constant_d: D of Eq. 5.
       constant_d_error: standard error of the line's slope.
       open_loop: lambda of Eq. 9 with that D.
       weight_decay: lambda that holds J = 1 in the steady state.
-      weight_decay_error: standard error, and the change that the last quarter of the epochs made.
-      is_upper_bound: the decay was falling at the end of the probe, as it does where the loss goes to 0; what holds a
-        longer run is smaller, and `hold_at_edge` follows it.
-      largest_learning_rate: that was stable, at the probe's momentum and batch size.
-      num_epochs: spent.
-      j_squared: of the probe [epochs + 1].
+      weight_decay_error: its standard error and the change by the last quarter of the epochs, together.
+      is_upper_bound: whether the decay was still falling at the end of the probe, as it does if the loss goes to 0. A
+        longer run then needs a smaller decay; `hold_at_edge` finds it.
+      largest_learning_rate: the largest stable one, at the momentum and batch size of the probe.
+      num_epochs: number of epochs that the probe took.
+      j_squared: J^2 of the probe [epochs + 1].
       clock: s in the middle of each held epoch.
       held: mean lambda of each held epoch.
-      relaxation_epochs: in which the weights relax four times with `weight_decay`, at the probe's scale factor.
-      settings: combinations of equal outcome, the fastest first: learning_rate, momentum, batch_size,
-        seconds_per_epoch; empty if the probe's scale factor is stable at none of the batch sizes tried.
+      relaxation_epochs: four relaxation times of the weights with `weight_decay`, in epochs at the scale factor of the
+        probe.
+      settings: combinations of hyperparameters with equal effect, the fastest first: learning_rate, momentum,
+        batch_size, seconds_per_epoch; empty if the scale factor of the probe is stable at none of the batch sizes that
+        were tried.
     """
 
     constant_d: float
@@ -131,16 +132,16 @@ def recommend(
 
     Args:
       dataset: inputs [samples, N] with labels; the network is N - N - classes with tanh, whose edge is J = 1.
-      seed: of initial weights and order of samples.
-      learning_rate: eta of the probe in the ordered phase; the search for the largest stable one starts there.
+      seed: for the initial weights and the order of the samples.
+      learning_rate: eta of the probe in the ordered phase, from which the search for the largest stable one starts.
       momentum: alpha.
       batch_size: B.
-      report: called with a line for each stage.
+      report: is called with one line of text for each stage.
 
     Raises:
       ValueError: a number out of range; data from which nothing can be learned (equal inputs, one class); the probe
         diverges, or leaves the ordered phase within its first epoch, or J^2 grows too little in it to be measured:
-        names a learning rate to try; no learning rate tried is stable; or the growth at J = 1 cannot be told within
+        names a learning rate to try; no learning rate tried is stable; or the growth at J = 1 cannot be measured within
         the held epochs.
     """
     num_samples = len(dataset.train_labels)
@@ -222,9 +223,9 @@ def _largest_stable(probe_of: ProbeOf, learning_rate: float, num_classes: int) -
             if is_stable(rate):
                 return rate, tried
         raise ValueError(
-            f"learning_rate = {learning_rate:g}: after an epoch at J = 1 the loss is no better than a guess, also at "
-            f"all learning rates tried down to {rate:.2g}: an epoch is too few at this learning rate, or the data say "
-            f"nothing of the labels; try {8 * learning_rate:.2g}"
+            f"learning_rate = {learning_rate:g}: after one epoch at J = 1 the loss is no better than a guess, also at "
+            f"smaller learning rates down to {rate:.2g}: one epoch is too short at this learning rate, or the data do "
+            f"not determine the labels; try {8 * learning_rate:.2g}"
         )
     return rate, _DOUBLINGS + 1
 

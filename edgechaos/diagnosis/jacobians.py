@@ -19,7 +19,7 @@ from edgechaos.diagnosis.taps import Taps
 
 @struct.dataclass
 class JacobianProfile:
-    """Jacobian norms through a network, a row for the input and one after each block; prints as a table.
+    """Jacobian norms through a network: one row for the input and one after each block. It prints as a table.
 
     Attributes:
       apjn: E |dh_l/dh_0|_F^2 / N_l, the averaged partial Jacobian norm, 1 in row 0; infinite beyond the largest number.
@@ -30,7 +30,7 @@ class JacobianProfile:
       log_apjn: natural logarithm of apjn, which neither overflows nor underflows.
       deviation: relative deviation of each draw (sample or probe) from apjn.
       cosine: mean cosine of the angle between neighbouring samples; NaN for one sample.
-      angles: the angles, in radians, accurate to rounding also where they are small.
+      angles: these angles in radians, with full precision also where they are small.
       names: of the rows.
       stream: which rows are on the stream of the network; the others are ends of residual branches.
     """
@@ -50,8 +50,8 @@ class JacobianProfile:
         """How apjn grows along the stream: see `edgechaos.depth.depth_law`.
 
         Args:
-          first: row of the stream with which to begin, for instance behind a transient.
-          last: row of the stream before which to end.
+          first: row of the stream at which the fit starts, for instance after a transient.
+          last: row of the stream before which the fit ends.
         """
         rows = np.flatnonzero(self.stream)[first:last]
         return depth_law(np.asarray(self.log_apjn, np.float64)[rows], np.asarray(self.deviation)[rows])
@@ -81,7 +81,7 @@ class JacobianProfile:
         return f"{text}  {chi:19}  {self.cosine[row]:8.4f}{'' if self.stream[row] else '  (branch)'}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and words, fit for JSON; what is not known is None."""
+        """Plain numbers and words, as JSON takes them; unknown values are None."""
 
         def known(value: Any) -> float | None:
             return float(value) if np.isfinite(value) else None
@@ -99,10 +99,10 @@ class JacobianProfile:
         return {"rows": rows, "depth_law": self.depth_law().to_dict(), "angle_law": self.angle_law().to_dict()}
 
     def plot(self, axes: Any) -> None:
-        """Draws apjn against depth with its standard error; ends of branches are points of their own.
+        """Draws apjn against depth with its standard error; ends of branches are separate points.
 
         Args:
-          axes: of matplotlib.
+          axes: matplotlib axes.
         """
         from edgechaos import plotting  # matplotlib takes a second to import
 
@@ -128,16 +128,16 @@ def jacobian_profile(
     network's width: a layer of N neurons scatters by about sqrt(2 / N) around it, which is not in the errors.
 
     Args:
-      blocks: functions of a batch [samples, ...], which treat each sample by itself and may change its shape; or the
+      blocks: functions of a batch [samples, ...] that treat each sample separately and may change its shape; or the
         `tap` of a model.
       x: [samples, ...], real numbers (whole numbers too for a tap that starts behind an embedding).
-      key: of the probes.
-      num_probes: >= 1 for each sample.
-      names: of the blocks; default: their own names. A tap's are the paths of the modules.
+      key: PRNG key of the probes.
+      num_probes: number of probes per sample, >= 1.
+      names: names of the blocks; default: their own names. Those of a tap are the paths of the modules.
 
     Raises:
       ValueError: no blocks, a block that mixes samples or changes their number, numbers that are not real or not
-        finite, num_probes < 1. Traced values (under jit) are not looked at.
+        finite, num_probes < 1. Traced values (under jit) are not checked.
 
     Source: Doshi, He & Gromov, arXiv 2111.12143.
 
@@ -155,7 +155,7 @@ def jacobian_profile(
         try:
             labels, rows, stream = through_model(blocks, x, key, num_probes)
         except jax.errors.UnexpectedTracerError as error:
-            raise ValueError("a tensor that is tapped lies inside a scan, or another transformation of jax") from error
+            raise ValueError("a tapped tensor is inside a scan, or another transformation of jax") from error
     else:
         _check_blocks(blocks, x, names)
         labels = ["input", *(names or [name_of(index, block) for index, block in enumerate(blocks)])]
@@ -174,11 +174,11 @@ def _check_samples(x: jax.Array) -> None:
 def _check_blocks(blocks: Sequence[Block], x: jax.Array, names: Sequence[str] | None) -> None:
     """Refuses what no tangent can be pushed through."""
     if not blocks:
-        raise ValueError("blocks: there is none; give at least one function h -> h")
+        raise ValueError("blocks: the list is empty; give at least one function h -> h")
     if names is not None and len(names) != len(blocks):
         raise ValueError(f"names: there are {len(names)} for {len(blocks)} blocks")
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(f"x = array of {x.dtype}{list(x.shape)}: must be real numbers, so that it can be varied")
+        raise ValueError(f"x = array of {x.dtype}{list(x.shape)}: must be real numbers, because it has to be varied")
     _check_samples(x)
 
 
@@ -190,7 +190,7 @@ def _check_rows(rows: Rows, labels: Sequence[str]) -> None:
         if not finite:
             raise ValueError(f"blocks: '{labels[index]}' gives numbers or derivatives that are not finite")
         if mixes:
-            raise ValueError(f"blocks: '{labels[index]}' mixes samples; each must be treated by itself")
+            raise ValueError(f"blocks: '{labels[index]}' mixes samples; it must treat each sample separately")
 
 
 @functools.partial(jax.jit, static_argnames=("names", "stream"))

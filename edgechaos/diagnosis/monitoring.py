@@ -1,4 +1,4 @@
-"""monitor: the trajectory of every kernel's order parameters in anybody's training loop, in bounded memory."""
+"""monitor: records the order parameters of every kernel during any training loop, in bounded memory."""
 
 import zlib
 from typing import Any, NamedTuple
@@ -67,15 +67,16 @@ def _marks(names: list[str]) -> UInt32[np.ndarray, "kernels"]:
 
 
 def monitor(every: int = 100, capacity: int = 512, axes: Axes | None = None) -> optax.GradientTransformation:
-    """Records (J0, J^2) of every kernel each `every` steps; changes no update, and may stand anywhere in a chain.
+    """Records (J0, J^2) of every kernel every `every` steps. It changes no update and may be anywhere in a chain.
 
-    When `capacity` entries are full, every second one is dropped and the distance between entries doubles, so that the
-    memory is bounded and the whole trajectory is kept.
+    When there are `capacity` entries, every second one is dropped and the distance between entries doubles. So memory
+    is bounded, and the entries always cover the whole training.
 
     Args:
-      every: steps between entries at first, >= 1.
-      capacity: of entries, an even number >= 2.
-      axes: of kernels whose inputs and outputs cannot be told, which are left out otherwise; see `hold_at_edge`.
+      every: steps between the first entries, >= 1.
+      capacity: largest number of entries, an even number >= 2.
+      axes: axes of kernels whose inputs and outputs do not follow from name and shape; without them these kernels are
+        left out. See `hold_at_edge`.
 
     Raises:
       ValueError: an argument out of range; on init: no kernel.
@@ -132,16 +133,16 @@ def _record(state: MonitorState, places: tuple[Float[Array, "kernels"], Float[Ar
 
 
 def monitored(state: Any, params: optax.Params, axes: Axes | None = None, group: str | None = None) -> Course:
-    """The trajectory that a monitor within an optimizer's state has recorded.
+    """What a monitor in the state of an optimizer has recorded.
 
     Args:
-      state: of the chain.
-      params: for the names of the kernels.
-      axes: that the monitor was given.
-      group: a part of the path to its state, if there are several, such as a label of optax.partition.
+      state: state of the chain.
+      params: parameters, for the names of the kernels.
+      axes: the `axes` of the monitor.
+      group: if there are several monitors, a part of the path to the state of one, such as a label of optax.partition.
 
     Raises:
-      ValueError: there is no state of a monitor, or more than one; or these are not the parameters that it saw.
+      ValueError: there is no state of a monitor, or more than one; or the parameters are not those that it recorded.
     """
     kept = only_state(state, MonitorState, "monitor", group)
     entries = -(-int(kept.step) // int(kept.stride))

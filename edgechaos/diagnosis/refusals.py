@@ -38,8 +38,9 @@ def check_growth(ordered: Float[np.ndarray, "entries"], constant_d: float, error
     if growth < _LEAST_GROWTH or not constant_d > _ERRORS * error:
         larger = 0.05 / growth if growth > 0.0005 else 100
         raise ValueError(
-            f"learning_rate = {learning_rate:g}: J^2 grows by {growth:.2g} in the probe's {PROBE_EPOCHS} epochs, too "
-            f"little to tell D = {constant_d:.3g} +- {error:.2g}; try {learning_rate * max(larger, 2):.2g}"
+            f"learning_rate = {learning_rate:g}: J^2 grows by {growth:.2g} in "
+            f"the {PROBE_EPOCHS} epochs of the probe, too "
+            f"little to measure D ({constant_d:.3g} +- {error:.2g}); try {learning_rate * max(larger, 2):.2g}"
         )
 
 
@@ -51,8 +52,10 @@ def check_held(
         raise ValueError(f"learning_rate = {rate:g}: training held at J = 1 diverges; try {rate / 8:.2g}")
     if not decays[-(len(decays) // 4) :].mean() > 0:
         raise ValueError(
-            f"learning_rate = {rate:g}: the hold has taken no weight decay in the last of its {HOLD_EPOCHS} epochs at "
-            f"J = 1, though D = {constant_d:.3g} in the ordered phase; they are too few at this learning rate, or J^2 "
+            f"learning_rate = {rate:g}: the hold needed no weight decay in the "
+            f"last of its {HOLD_EPOCHS} epochs at J = 1, "
+            f"although D is {constant_d:.3g} in the ordered phase; the epochs "
+            "are too few at this learning rate, or J^2 "
             f"does not grow there; try {8 * rate:.2g}"
         )
 

@@ -45,24 +45,24 @@ def phase_report(
     normalised: str | Sequence[str] | None = None,
     learning_rate: float | None = None,
 ) -> PhaseReport:
-    """Says for every array of a network where it stands: ordered, at the edge, or chaotic (Eq. 3).
+    """Reports for every array of a network whether it is ordered, at the edge, or chaotic (Eq. 3).
 
-    A square kernel is a map of a layer onto one like it, so that Eq. 3 applies as it is. Another kernel is judged as a
-    layer of a deep network without biases: chi_1 with sigma_w^2 = n_in var(W) at that network's own fixed point. That
-    is what holds at initialisation: weights alone do not show what normalisation, residual streams and attention make
-    of a layer, and a verdict that depends on it says "as at initialisation". `jacobian_profile` measures it. Queries
-    and keys, the readout, embeddings and depthwise kernels, and kernels before a normalisation, are not judged.
+    A square kernel maps a layer to one of the same size, so Eq. 3 applies to it directly. Any other kernel is judged as
+    a layer of a deep network without biases: chi_1 with sigma_w^2 = n_in var(W) at the fixed point of that network.
+    This is valid at initialisation. Weights alone do not show the effect of normalisation, residual streams and
+    attention, so a verdict that depends on it says "as at initialisation"; `jacobian_profile` measures it. Not judged
+    are queries and keys, the readout, embeddings, depthwise kernels, and kernels before a normalisation.
 
     Args:
       params: a pytree of arrays (flax linen, nested dicts, NumPy), a flax nnx module or state, or a file: .npz,
         .safetensors (one, or the index of several), flax's .msgpack, or a folder of Orbax.
-      activation: that follows the kernels: "tanh", "erf", "relu" or a function.
+      activation: the activation after the kernels: "tanh", "erf", "relu" or a function.
       inputs: path of a kernel -> [samples, n_in], for the share of saturated units.
       layout: "in_out" (flax, Keras, NumPy), "out_in" (PyTorch's nn.Linear and nn.Conv2d), or "by_name": dotted names
         that end in "weight", as in a state_dict, are out_in, except those of GPT-2's Conv1D.
-      axes: path or glob pattern -> `KernelAxes` of kernels whose inputs and outputs cannot be told from name and shape,
-        or None for what is no kernel.
-      normalised: glob pattern or patterns of kernels whose outputs are normalised next, () for none; default: told by
+      axes: path or glob pattern -> `KernelAxes` of kernels whose inputs and outputs do not follow from name and shape;
+        None for an array that is not a kernel.
+      normalised: glob pattern or patterns of kernels whose outputs are normalised next, () for none; default: by their
         names (conv1 and bn1, q_proj and q_norm).
       learning_rate: > 0, for eta / |W|^2 of kernels before a normalisation (van Laarhoven, arXiv 1706.05350).
 

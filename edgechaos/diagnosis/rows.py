@@ -70,12 +70,12 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class PhaseReport:
-    """A row for every array and every layer of a stack; prints as a table.
+    """One row for every array and every layer of a stack. It prints as a table.
 
     Attributes:
-      rows: in the order of the parameters.
-      activation: that Eq. 3 was taken for.
-      phi: the same, where it is a function and not a name.
+      rows: the rows, in the order of the parameters.
+      activation: the activation for which Eq. 3 was computed.
+      phi: the same if it is a function and not a name.
     """
 
     rows: tuple[Row, ...]
@@ -90,7 +90,7 @@ class PhaseReport:
         return "\n".join([heading, *(_line(row, width) for row in self.rows), *footnotes])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and words, fit for JSON; what is not known is None."""
+        """Plain numbers and words, as JSON takes them; unknown values are None."""
 
         def known(value: Any) -> Any:
             if isinstance(value, tuple):
@@ -104,7 +104,7 @@ class PhaseReport:
         """Puts the judged layers on the (J0/J, 1/J) diagram with the edge of Eq. 3.
 
         Args:
-          axes: of matplotlib.
+          axes: matplotlib axes.
         """
         from edgechaos import plotting  # matplotlib takes a second to import
 

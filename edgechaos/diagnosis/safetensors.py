@@ -73,7 +73,7 @@ def load_json(text: bytes) -> dict[str, Any]:
 
     header = json.loads(text, object_pairs_hook=once)
     if not isinstance(header, dict):
-        raise ValueError("its header is no JSON object")
+        raise ValueError("its header is not a JSON object")
     return header
 
 
@@ -83,7 +83,7 @@ def _place(name: str, entry: Any, available: int) -> tuple[int, int]:
     if kind not in _TYPES and kind not in _UNREAD_BITS:
         raise ValueError(f"'{name}' is of type {kind}, which is not known")
     if not all(type(number) is int and number >= 0 for number in (*shape, first, last)):
-        raise ValueError(f"'{name}' has a shape or a place that is no whole number")
+        raise ValueError(f"'{name}' has a shape or a position that is not a whole number")
     bits = _UNREAD_BITS.get(kind) or 8 * np.dtype(_TYPES[kind]).itemsize
     count = int(np.prod(np.array(shape, object))) if shape else 1
     if not first <= last <= available or last - first != -(-count * bits // 8):
@@ -127,11 +127,11 @@ def read_index(path: Path) -> dict[str, Any]:
     parts: dict[str, dict[str, Any]] = {}
     for name in sorted(set(index.values())):
         if Path(name).name != name or not name.endswith(".safetensors"):
-            raise UserError(f"'{path}' names {name!a}, which is no .safetensors file beside it")
+            raise UserError(f"'{path}' names {name!a}, which is not a .safetensors file in the same folder")
         if not (path.parent / name).is_file():
-            raise UserError(f"'{path}' names {name!a}, which is not there; fetch all parts of the model")
+            raise UserError(f"'{path}' names {name!a}, which does not exist; download all parts of the model")
         parts[name] = read_safetensors(path.parent / name)
     missing = [name for name, part in index.items() if name not in parts[part]]
     if missing:
-        raise UserError(f"'{path}' says that {missing[0]!a} is in {index[missing[0]]!a}, where it is not")
+        raise UserError(f"'{path}' says that {missing[0]!a} is in {index[missing[0]]!a}, but it is not there")
     return {name: parts[part][name] for name, part in index.items()}

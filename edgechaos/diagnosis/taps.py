@@ -54,7 +54,7 @@ Forward = Callable[[jax.Array, _Recorder], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Taps:
-    """A model whose inner tensors `jacobian_profile` looks at; made by `tap`.
+    """A model whose inner tensors `jacobian_profile` measures; `tap` makes it.
 
     Attributes:
       forward: runs the model on a batch and shows each module's input and output to a recorder.
@@ -82,7 +82,7 @@ class Taps:
         """What is tapped, without computing anything.
 
         Raises:
-          ValueError: a pattern fits no tensor, or the input is not real numbers and is to be varied.
+          ValueError: a pattern matches no tensor, or the input has to be varied but is not real numbers.
         """
         found: list[_Recorder] = []
 
@@ -91,14 +91,17 @@ class Taps:
             return found[-1].tensors
 
         if self.start == _INPUT and not jnp.issubdtype(x.dtype, jnp.floating):
-            raise ValueError(f"x = array of {x.dtype}: must be real numbers, or `start` behind the layer that takes it")
+            raise ValueError(
+                f"x = array of {x.dtype}: must be real numbers, or `start` must "
+                "name a tensor after the layer that takes it"
+            )
         tensors = jax.eval_shape(shapes, x)
         (recorder,) = found
         for pattern in (self.start, *self.stream, *self.branches):
             if not any(matches(name, (pattern,)) for name in recorder.seen):
-                raise ValueError(f"'{pattern}' fits nothing in the model; there are {', '.join(recorder.seen)}")
+                raise ValueError(f"'{pattern}' matches nothing in the model; there are {', '.join(recorder.seen)}")
         if len(recorder.tensors) < 2:
-            raise ValueError(f"nothing that is tapped comes after '{self.start}'")
+            raise ValueError(f"no tapped tensor comes after '{self.start}'")
         return Points(recorder.names, recorder.stream, tensors[0].shape, tensors[0].dtype)
 
 
@@ -123,22 +126,23 @@ def tap(
 ) -> Taps:
     """Chooses tensors inside a model by the paths of its modules, for `jacobian_profile`.
 
-    A module's name stands for what it gives, the name with ":in" for what it takes: the stream between attention and
-    perceptron of a transformer's block is what the second normalisation takes in. Patterns are as in a shell, and "*"
-    stays between two slashes. A module that is called again has "#2" behind its name.
+    The name of a module means its output, and the name with ":in" its input. For example, the stream between attention
+    and perceptron in a block of a transformer is the input of the second normalisation. Patterns are those of a shell;
+    "*" matches nothing beyond a slash. When a module is called a second time, its name ends with "#2".
 
     Args:
       model: a flax linen module, a flax nnx module, a list of callables, or an object with a list named `layers`
-        (equinox.nn.Sequential); a layer that takes one sample, as those of equinox, is to be wrapped in jax.vmap.
+        (equinox.nn.Sequential); wrap layers that take one sample, as those of equinox do, in jax.vmap.
       stream: patterns of the tensors on the stream, "block_*".
-      branches: patterns of the ends of residual branches, "block_*/attention"; their chi is their share of the stream
+      branches: patterns of the ends of residual branches, "block_*/attention"; their chi is relative to the stream
         before them.
-      start: pattern of the tensor that is varied, "embed" where the input is whole numbers; default: the input.
+      start: pattern of the tensor that is varied, such as "embed" if the input is whole numbers; default: the input.
       variables: of a linen module, as `apply` takes them.
-      **options: keywords of the model's call, as deterministic=True.
+      **options: keywords of the model's call, such as deterministic=True.
 
     Raises:
-      ValueError: a model of another kind, or a linen module without variables. Patterns are looked up when it runs.
+      ValueError: a model of another kind, or a linen module without variables. Patterns are checked when the model
+        runs.
 
     >>> layers = [lambda x: 2 * x, jnp.tanh, lambda x: x / 2]
     >>> from edgechaos.diagnosis.jacobians import jacobian_profile

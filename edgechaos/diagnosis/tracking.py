@@ -1,4 +1,4 @@
-"""metrics: where every kernel stands, as plain numbers for an experiment tracker."""
+"""metrics: order parameters and chi of every kernel, as plain numbers for an experiment tracker."""
 
 from typing import Any
 
@@ -17,8 +17,9 @@ def metrics(params: optax.Params, activation: Activation = "tanh", axes: Axes | 
 
     Args:
       params: a pytree of arrays.
-      activation: that follows the kernels, as in `phase_report`.
-      axes: of kernels whose inputs and outputs cannot be told, which are left out otherwise; see `phase_report`.
+      activation: the activation after the kernels, as in `phase_report`.
+      axes: axes of kernels whose inputs and outputs do not follow from name and shape; without them these kernels are
+        left out. See `phase_report`.
 
     Returns:
       "<path>/j0", "<path>/j_squared" and "<path>/chi" -> a float32 number. chi is the left-hand side of Eq. 3, for a

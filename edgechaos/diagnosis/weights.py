@@ -91,14 +91,14 @@ def _shown(path: Path, reader: Callable[[Path], dict[str, Any]]) -> dict[str, np
     # a hostile file may make the parsers of JSON, msgpack, zip and Orbax raise anything
     except Exception as error:
         raise UserError(
-            f"'{path}' cannot be read: it is incomplete, or not what its name says ({_first(error)})"
+            f"'{path}' cannot be read: it is incomplete, or its content is not what its name says ({_first(error)})"
         ) from error
     names = {printable(name): name for name in arrays}
     if len(names) < len(arrays):
-        raise UserError(f"'{path}' cannot be read: two of its names look the same when they are printed")
+        raise UserError(f"'{path}' cannot be read: two of its names are printed in the same way")
     if arrays and all(isinstance(array, Unread) for array in arrays.values()):
         name, first = next(iter(arrays.items()))
-        raise UserError(f"'{path}' holds no array that can be read; '{printable(name)}' is {first.reason}")
+        raise UserError(f"'{path}' has no array that can be read; '{printable(name)}' is {first.reason}")
     return {shown: arrays[name] for shown, name in names.items()}
 
 
@@ -135,7 +135,7 @@ def _read_orbax(path: Path) -> dict[str, Any]:
     if len(found) != 1:
         names = ", ".join(printable(folder.name) for folder in found)
         several = f"several checkpoints of Orbax ({names}); name one"
-        raise UserError(f"'{path}' holds {several if found else 'no checkpoint of Orbax; name the folder of one step'}")
+        raise UserError(f"'{path}' holds {several if found else 'no checkpoint of Orbax; give the folder of one step'}")
     import orbax.checkpoint as ocp
 
     (item,) = found

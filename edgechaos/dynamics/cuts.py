@@ -1,4 +1,4 @@
-"""Lyapunov exponents of the disordered map along cuts of the phase diagram, by simulation."""
+"""Lyapunov exponents of the disordered map along cuts of the phase diagram, by theory and by simulation."""
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from edgechaos.dynamics.diagram import draw_disorder
 from edgechaos.dynamics.lyapunov import Lyapunov, lyapunov_exponent
 from edgechaos.theory.activations import Activation, activation_function
+from edgechaos.theory.meanfield import predicted_exponent
 
 
 def places_on_cuts(
@@ -20,6 +21,15 @@ def places_on_cuts(
     """
     j = np.tile(1 / inverse_j, len(cuts))
     return np.repeat(cuts, len(inverse_j)) * j, j
+
+
+def predicted_on_cuts(
+    cuts: Float[np.ndarray, "cuts"], inverse_j: Float[np.ndarray, "points"], activation: Activation = "tanh"
+) -> Float[np.ndarray, "cuts points"]:
+    """Exponent of the mean-field theory along cuts of fixed J0/J, in float64."""
+    with jax.enable_x64(True):
+        exponent = predicted_exponent(*places_on_cuts(cuts, inverse_j), activation)
+    return np.asarray(exponent).reshape(len(cuts), len(inverse_j))
 
 
 def exponents_on_cuts(

@@ -225,7 +225,8 @@ def slots_at_once(num_neurons: int, memory_budget: int = 4 * GIB, itemsize: int 
     slots = int((memory_budget - matrix) // (_ARRAYS_PER_SLOT * num_neurons * itemsize))
     if slots < 1:
         raise ValueError(
-            f"num_neurons = {num_neurons}: the couplings need {matrix / GIB:.3g} GiB while they are drawn, the memory "
+            f"num_neurons = {num_neurons}: the couplings need {matrix / GIB:.3g} "
+            "GiB while they are drawn, but the memory "
             f"budget is {memory_budget / GIB:.3g} GiB"
         )
     return min(slots, _MOST_SLOTS.get(jax.default_backend(), _MOST_SLOTS_ELSEWHERE))
@@ -252,21 +253,22 @@ def phase_diagram(
 ) -> Float[Array, "rows columns"]:
     """Asymptotic distance |x - x'| of two nearby starts under x <- phi(J Z x / sqrt(N) + J0 mean(x)).
 
-    All cells share the matrix Z and both starts, so that an iteration is one matrix-matrix product over the cells;
-    each cell is an exact sample of the Sherrington-Kirkpatrick couplings, the cells are not independent of each
-    other. Several keys, by vmap, tell the spread over the disorder.
+    All cells share the matrix Z and both starts, so an iteration is one matrix-matrix product for all cells. Each cell
+    is an exact sample of the Sherrington-Kirkpatrick couplings, but the cells are not independent of each other. Use
+    vmap over several keys to get the spread over the disorder.
 
     Args:
-      key: PRNG key of Z, of x ~ N(0, 1) and of the perturbation.
+      key: PRNG key for Z, for x ~ N(0, 1) and for the perturbation.
       j0_over_j: J0/J of the columns; its type, float32 or float64, is that of the simulation.
       inverse_j: 1/J in [0.001, infinity) of the rows.
       num_neurons: N >= 2.
       num_iterations: at least 20, and rounded down to a multiple of 20; the distance is averaged over the last fifth.
-        A cell that has settled before leaves with the average over three twentieths.
-      perturbation_std: of x' - x at the start, for each component; in [1e-12, 1].
+        For a cell that has settled earlier it is averaged over three twentieths.
+      perturbation_std: standard deviation of each component of x' - x at the start; in [1e-12, 1].
       activation: phi.
-      independent: draws disorder of its own for each cell; many times slower, since it is a product with a vector.
-      memory_budget: bytes.
+      independent: draws a new Z for each cell. This is many times slower, because an iteration is then a product with a
+        vector.
+      memory_budget: largest memory, in bytes.
 
     Returns:
       The distance, between 0 (order; below 1e-5 of the distance at the start) and about sqrt(2 N).
@@ -292,7 +294,7 @@ def phase_diagram(
     ratios, inverse = (axis.astype(jnp.promote_types(axis.dtype, jnp.float32)) for axis in axes)
     for name, axis in (("j0_over_j", ratios), ("inverse_j", inverse)):
         if axis.ndim != 1 or axis.size == 0:
-            raise ValueError(f"{name} = array {list(axis.shape)}: must be one axis of numbers, not empty")
+            raise ValueError(f"{name} = array {list(axis.shape)}: must be one axis of numbers with at least one entry")
     slots = slots_at_once(num_neurons, memory_budget, jnp.result_type(ratios, inverse).itemsize)
     return _diagram(key, ratios, inverse, perturbation_std, num_neurons, num_iterations, activation, independent, slots)
 

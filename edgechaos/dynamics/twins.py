@@ -48,7 +48,7 @@ def check(
     try:
         after = jax.eval_shape(lambda x, *u: step(x, *u), before, *driven)  # a ufunc of NumPy itself crashes JAX
     except jax.errors.TracerArrayConversionError as error:
-        raise ValueError("step must be made of jax.numpy, not of NumPy") from error
+        raise ValueError("step must use jax.numpy, not NumPy") from error
     if not hasattr(after, "shape"):
         kind = type(after).__name__
         raise ValueError(f"step returns {kind}: must return one array {before.dtype}{list(before.shape)}")
@@ -96,15 +96,15 @@ def twin_trajectories(
 ) -> Float[Array, "*batch iterations"]:
     """Distances |x_t - x'_t| of trajectories from x0 and from x0 + N(0, perturbation_std^2), t = 0 ... num_iterations.
 
-    In float32 distances below about 1e-7 |x| are rounding; `lyapunov_exponent` has no such floor. Distances of states
-    in half precision are float32.
+    In float32, distances below about 1e-7 |x| are rounding errors; `lyapunov_exponent` has no such limit. Distances of
+    states in half precision are float32.
 
     Args:
       step: x [N] -> x [N].
-      x0: one state, or a batch; each state gets a perturbation of its own.
-      key: of the perturbation.
+      x0: one state, or a batch; each state has its own perturbation.
+      key: PRNG key of the perturbation.
       num_iterations: >= 1.
-      perturbation_std: for each component, > 0.
+      perturbation_std: standard deviation of each component, > 0.
 
     Raises:
       ValueError: NaN in x0, a step that changes the shape, a number out of range, a perturbation that the type of x0
@@ -142,11 +142,11 @@ def jacobian_norm(
 
     Args:
       step: x [N] -> x [N].
-      x: one state, or a batch; Eq. 1 wants the mean of the asymptotic state.
+      x: one state, or a batch; Eq. 1 takes the mean of the asymptotic state.
       num_probes: None computes all N columns; a number >= 1 estimates from that many products J v with random signs v,
         E |J v|^2 = |J|_F^2. For a random N x N matrix the relative standard error is 1 / sqrt(2 N num_probes): 0.3 %
-        at N = 784 with 64 probes. A few large singular values, as training makes them, cost accuracy.
-      key: of the probes.
+        at N = 784 with 64 probes. It is larger if a few singular values are large, as after training.
+      key: PRNG key of the probes.
 
     Raises:
       ValueError: NaN in x, a step that changes the shape, num_probes < 1, probes without a key.

@@ -34,6 +34,13 @@ def trajectory(axes: Axes, values: Float[np.ndarray, "members epochs"], color: s
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
+def line_fit(
+    axes: Axes, slope: float, intercept: float, times: Float[np.ndarray, "epochs"], label: str = "line fit (Eq. 4)"
+) -> None:
+    """The line J^2 = intercept + slope * time over its epochs, broad, below what it was fitted to."""
+    axes.plot(intercept + slope * times, color=MARK, label=label, linewidth=3, alpha=0.6)
+
+
 def edge_line(axes: Axes, value: float = 1.0, label: str | None = "edge of chaos") -> None:
     """The edge at a height of its own, behind what is measured."""
     axes.axhline(value, color=EDGE, linestyle="--", linewidth=1, label=label, zorder=1)

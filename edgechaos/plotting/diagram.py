@@ -20,10 +20,13 @@ def phase_map(
     inverse_j: Float[np.ndarray, "rows"],
     distance: Float[np.ndarray, "rows columns"],
     edge: Float[np.ndarray, "columns"],
-) -> QuadMesh:
+    has_scale: bool = True,
+) -> None:
     """Asymptotic distance in the (J0/J, 1/J) plane as log10(min(d, 1) + 1e-4), with the edge of Eq. 3 in red."""
     shade = np.log10(np.minimum(distance, 1) + 1e-4)
-    return cells(axes, j0_over_j, inverse_j, shade, edge, "Purples", (-4, 0))
+    mesh = cells(axes, j0_over_j, inverse_j, shade, edge, "Purples", (-4, 0))
+    if has_scale:
+        axes.figure.colorbar(mesh, ax=axes, label="$\\log_{10}(\\min(|x - x'|, 1) + 10^{-4})$")
 
 
 def cells(
@@ -34,12 +37,15 @@ def cells(
     edge: Float[np.ndarray, "columns"],
     colors: str,
     limits: tuple[float | None, float | None],
+    label: str = "",
 ) -> QuadMesh:
-    """A quantity in the (J0/J, 1/J) plane, with the edge of Eq. 3 in red."""
+    """A quantity in the (J0/J, 1/J) plane, with the edge of Eq. 3 in red; if labelled, its colours below."""
     mesh = axes.pcolormesh(j0_over_j, inverse_j, values, cmap=colors, vmin=limits[0], vmax=limits[1], rasterized=True)
     axes.plot(j0_over_j, 1 / edge, color=EDGE, label="edge of chaos (Eq. 3)")
     axes.set(xlabel="$J_0/J$", ylabel="$1/J$", xlim=(j0_over_j[0], j0_over_j[-1]))
     axes.set_ylim(1.5 * inverse_j[0] - 0.5 * inverse_j[1], inverse_j[-1])  # from the lower side of the first cells
+    if label:
+        axes.figure.colorbar(mesh, ax=axes, location="bottom", label=label)
     return mesh
 
 

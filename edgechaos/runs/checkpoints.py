@@ -69,8 +69,8 @@ def save(directory: Path, step: int, tree: Any, identity: str) -> None:
                 manager.save(step, args=arguments, force=True)
     except Exception as error:  # Orbax and TensorStore raise many types
         raise UserError(
-            f"the checkpoint of epoch {step} could not be saved in '{directory}' ({_first_line(error)}); mend that and "
-            "give the same command again: it goes on from the checkpoint before"
+            f"the checkpoint of epoch {step} could not be saved in '{directory}' ({_first_line(error)}); correct this "
+            "and give the same command again: it continues from the checkpoint before"
         ) from error
 
 
@@ -125,7 +125,8 @@ def restore(directory: Path, template: Any, identity: str) -> Any | None:
       identity: as given to `save`.
 
     Raises:
-      UserError: one cannot be read just now, because memory, file handles or the file system fail; all stay in place.
+      UserError: one cannot be read at the moment, because memory, file handles or the file system fail; all stay in
+        place.
     """
     if not directory.exists():
         return None
@@ -170,8 +171,8 @@ def _refuse_bad_moment(path: Path, error: Exception) -> None:
         trouble = trouble or blamed_on_machine(other)
     if trouble:
         raise UserError(
-            f"'{path}' cannot be read just now ({trouble}); mend that and give the same command again, or remove it to "
-            "do without"
+            f"'{path}' cannot be read at the moment ({trouble}); correct this and give the same command "
+            "again, or remove the file to continue without it"
         ) from error
 
 

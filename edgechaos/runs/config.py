@@ -20,8 +20,8 @@ SWEEP_MODES = ("product", "zip")
 class RunConfig:
     """What every experiment has."""
 
-    seed: int = declared(integer(0, "of the first member; the others count up from it", 0))
-    num_seeds: int = declared(integer(1, "members that differ in nothing but the seed", 1))
+    seed: int = declared(integer(0, "seed of the first member; the others count up from it", 0))
+    num_seeds: int = declared(integer(1, "how many members differ only in the seed", 1))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class ResumableConfig(RunConfig):
     """What every experiment has whose state is saved as it goes."""
 
     checkpoint_seconds: float = declared(
-        real(lambda value: value >= 0, ">= 0 (seconds)", "longest time between checkpoints", 30.0, "incidental")
+        real(lambda value: value >= 0, ">= 0 (seconds)", "longest time between two checkpoints", 30.0, "incidental")
     )
 
 
@@ -47,36 +47,60 @@ class TrainingConfig(ResumableConfig):
             type=str,
             allows=lambda value: value in DATASETS or value.endswith(".npz"),
             allowed=f"one of {', '.join(DATASETS)}, or a file that ends in .npz",
-            meaning="data set; a file must hold x_train, y_train, x_test and y_test",
+            meaning="data set; a file must hold the arrays x_train, y_train, x_test and y_test",
             words=DATASETS,
             default="fashion_mnist",
         )
     )
-    data_dir: str = declared(folder("a folder, '' for the user's cache", "where data are cached and looked for", ""))
-    learning_rate: float = declared(real(lambda value: value > 0, "> 0", "eta of Eq. 6", paper.LEARNING_RATE, "traced"))
+    data_dir: str = declared(
+        folder(
+            "a folder, '' for the user's cache",
+            "folder of the data cache, in which IDX files are looked for as well",
+            "",
+        )
+    )
+    learning_rate: float = declared(
+        real(lambda value: value > 0, "> 0", "learning rate eta of Eq. 6", paper.LEARNING_RATE, "traced")
+    )
     momentum: float = declared(
-        real(lambda value: 0 <= value < 1, "in [0, 1)", "alpha of Eq. 6", paper.MOMENTUM, "traced")
+        real(lambda value: 0 <= value < 1, "in [0, 1)", "momentum alpha of Eq. 6", paper.MOMENTUM, "traced")
     )
     weight_decay: float = declared(
-        real(lambda value: value >= 0, ">= 0", "lambda of Eq. 6: the gradient gets 2 lambda w", 0.0, "traced")
+        real(
+            lambda value: value >= 0,
+            ">= 0",
+            "weight decay lambda of Eq. 6: 2 lambda w is added to the gradient",
+            0.0,
+            "traced",
+        )
     )
     target: float = declared(
-        _later(real(lambda value: value > 0, "> 0", "J^2 that a constraint keeps; 1 is the edge", 1.0, "traced"))
+        _later(
+            real(
+                lambda value: value > 0,
+                "> 0",
+                "value of J^2 that a constraint keeps; 1 is the edge of tanh",
+                1.0,
+                "traced",
+            )
+        )
     )
-    batch_size: int = declared(integer(1, "B, samples per step, at most the training set", paper.BATCH_SIZE, "static"))
+    batch_size: int = declared(
+        integer(1, "batch size B: samples per step, at most the size of the training set", paper.BATCH_SIZE, "static")
+    )
     init_j0: float = declared(
         real(lambda value: True, "a finite number", "J0 of the initial hidden kernel", 0.0, "static")
     )
     init_j: float = declared(real(lambda value: value >= 0, ">= 0", "J of the initial hidden kernel", 0.5, "static"))
-    optimizer: str = declared(_later(one_of(OPTIMIZERS, "Eq. 6, or Adam, which takes no momentum", "sgd", "static")))
+    optimizer: str = declared(_later(one_of(OPTIMIZERS, "sgd is Eq. 6; adam needs momentum 0", "sgd", "static")))
     constraint: str = declared(
-        _later(one_of(tuple(training.CONSTRAINTS), "what else acts on the kernels after each step", "none", "static"))
+        _later(one_of(tuple(training.CONSTRAINTS), "what else changes the kernels after each step", "none", "static"))
     )
     schedule: str = declared(
         _later(
             one_of(
                 scaling.SCHEDULES,
-                "what the learning rate does over a run's own length: stay, or fall to 0",
+                "how the learning rate changes over a run: it stays constant, or it falls to 0",
                 "constant",
                 "static",
             )
@@ -86,22 +110,22 @@ class TrainingConfig(ResumableConfig):
         _later(
             one_of(
                 tuple(training.LOSSES),
-                "of the logits; squared_error is against one-hot labels, mean over the classes",
+                "loss; squared_error compares logits with one-hot labels, and is a mean over the classes",
                 "cross_entropy",
                 "static",
             )
         )
     )
     weight_decay_mode: str = declared(
-        one_of(MODES, "whether the decay passes through the momentum", "coupled", "shared")
+        one_of(MODES, "whether the decay passes through the momentum (coupled, Eq. 6) or not", "coupled", "shared")
     )
-    activation: str = declared(one_of(tuple(ACTIVATIONS), "of the hidden layer", "tanh", "shared"))
-    epochs: int = declared(integer(1, "passes over the training set", 501))
+    activation: str = declared(one_of(tuple(ACTIVATIONS), "activation of the hidden layer", "tanh", "shared"))
+    epochs: int = declared(integer(1, "number of passes over the training set", 501))
     constant_d: float = declared(
         real(
             lambda value: value >= 0,
             ">= 0, 0 for unknown",
-            "D of Eq. 5 behind the printed prediction",
+            "D of Eq. 5, which the printed prediction uses",
             paper.CONSTANT_D,
         )
     )
@@ -110,21 +134,23 @@ class TrainingConfig(ResumableConfig):
             type=dict,
             allows=lambda value: True,
             allowed="fields with tuples of values",
-            meaning="what members differ in, beside the seed",
+            meaning="fields in which the members differ, apart from the seed",
             default={},
         )
     )
     sweep_mode: str = declared(
-        one_of(SWEEP_MODES, "whether a sweep spans all combinations, or pairs its tuples", "product")
+        one_of(
+            SWEEP_MODES,
+            "product: all combinations of the values; zip: the first values, the second values, and so on",
+            "product",
+        )
     )
     keep_kernels_at: tuple[int, ...] = declared(
         epochs_tuple(
-            "after which hidden kernels are kept, beside the one nearest to J = 1; () keeps none", (1, 10, 200)
+            "epochs after which hidden kernels are kept, besides the one nearest to J = 1; () keeps none", (1, 10, 200)
         )
     )
-    devices: int = declared(
-        integer(0, "how many devices a process spreads members over, 0 for all there are", 0, "incidental")
-    )
+    devices: int = declared(integer(0, "how many devices a process uses; 0: all", 0, "incidental"))
 
 
 TRAINING_FIELDS = fields_of(TrainingConfig)

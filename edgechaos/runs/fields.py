@@ -194,10 +194,11 @@ def validate(config: Mapping[str, Any], kind: type[Config]) -> Config:
             raise UserError(f"config field '{name}' is missing; it must be {field.allowed}")
         _validate_value(name, config[name], field)
     if "sweep" in fields:
-        _validate_sweep(config, fields)
+        _validate_sweep(config["sweep"], config["sweep_mode"], fields)
     if config.get("optimizer") == "adam" and (config["momentum"] or any(config["sweep"].get("momentum", ()))):
         raise UserError(
-            f"momentum = {config['momentum']}: must be 0 with optimizer = 'adam', which has betas of its own"
+            f"momentum = {config['momentum']}: must be 0 with optimizer = 'adam', "
+            "which has its own parameters for momentum"
         )
     if config["num_seeds"] > _SEEDS:
         raise UserError(f"num_seeds = {config['num_seeds']}: must be at most {_SEEDS}, as many as there are seeds")
@@ -215,25 +216,25 @@ def _validate_value(name: str, value: Any, field: Field) -> None:
         raise UserError(f"{name} = {value!r}: must be {field.allowed}{_nearest(value, field)}")
 
 
-def _validate_sweep(config: Mapping[str, Any], fields: Mapping[str, Field]) -> None:
+def _validate_sweep(sweep: Mapping[str, Any], mode: str, fields: Mapping[str, Field]) -> None:
     """Checks that a sweep's fields can be swept, its tuples fit each other, and every value is in range.
 
     Raises:
       UserError: names field and member.
     """
     axes = axes_of(fields)
-    for name, values in config["sweep"].items():
+    for name, values in sweep.items():
         if name not in axes:
             near = difflib.get_close_matches(name, axes, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise UserError(f"sweep.{name}: must be one of {', '.join(axes)}{hint}")
         if not isinstance(values, tuple) or not values:
             raise UserError(f"sweep.{name} = {values!r}: must be a tuple of at least one value")
-    lengths = {name: len(values) for name, values in config["sweep"].items()}
-    if config["sweep_mode"] == "zip" and len(set(lengths.values())) > 1:
+    lengths = {name: len(values) for name, values in sweep.items()}
+    if mode == "zip" and len(set(lengths.values())) > 1:
         named = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise UserError(f"sweep_mode = 'zip': tuples must be of one length, but there are {named}")
-    for member, changes in enumerate(combinations(config["sweep"], config["sweep_mode"])):
+        raise UserError(f"sweep_mode = 'zip': tuples must have the same length, but they have {named}")
+    for member, changes in enumerate(combinations(sweep, mode)):
         for name, value in changes.items():
             _validate_value(f"member {member + 1}: sweep.{name}", value, fields[name])
 
@@ -272,5 +273,5 @@ def digest(content: Mapping[str, Any]) -> str:
 
 
 def describe(fields: Mapping[str, Field]) -> str:
-    """One line per field: name, range, meaning."""
-    return "\n".join(f"  {name}: {field.meaning}; {field.allowed}" for name, field in fields.items())
+    """One line per field: its name, its meaning, and its range."""
+    return "\n".join(f"  {name}: {field.meaning}; allowed: {field.allowed}" for name, field in fields.items())

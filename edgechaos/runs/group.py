@@ -289,4 +289,4 @@ def move(shared: Run) -> None:
 def why_stopped(shared: Run, where: str) -> str:
     """What an interrupted run says."""
     reason = processes.asked_to_stop(shared.directory)
-    return f"interrupted {where}{f' ({reason})' if reason else ''}; the same command goes on from there"
+    return f"interrupted {where}{f' ({reason})' if reason else ''}; the same command continues from there"

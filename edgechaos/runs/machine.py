@@ -70,5 +70,6 @@ def require_memory(what: str, need: float, remedy: str) -> None:
     free = free_memory() / 2  # the other half: programs, evaluation, fragmentation
     if need > free:
         raise UserError(
-            f"{what} need {need / _GIB:.3g} GiB of memory, half of what is free is {free / _GIB:.3g} GiB; {remedy}"
+            f"{what} need {need / _GIB:.3g} GiB of memory, but half of the free "
+            f"memory is {free / _GIB:.3g} GiB; {remedy}"
         )

@@ -102,14 +102,14 @@ def work_directory(path: str | os.PathLike, config: Mapping[str, Any], grows: bo
         if failure is not None:
             raise failure
         if not is_open:
-            raise UserError(f"workdir = '{path}': process 0 could not open it and says why")
-        is_in = is_first() or (_sees(directory, config) and _joins(stack, directory))
+            raise UserError(f"workdir = '{path}': process 0 could not open it; its message says why")
+        is_in = is_first() or (_sees(directory / "config.json", json.dumps(config)) and _joins(stack, directory))
         joined = np.atleast_1d(multihost_utils.process_allgather(np.array(is_in)))
         if not joined.all():
             missing = ", ".join(str(index) for index in np.flatnonzero(~joined))
             raise UserError(
                 f"workdir = '{path}': process {missing} cannot open it with this config; it must be a folder that all "
-                "processes share, and their config the same"
+                "processes share, and all must have the same config"
             )
         try:
             yield directory
@@ -145,12 +145,12 @@ def _joins(stack: contextlib.ExitStack, directory: Path) -> bool:
     return True
 
 
-def _sees(directory: Path, config: Mapping[str, Any]) -> bool:
-    """Whether the config.json that process 0 wrote shows up here."""
+def _sees(path: Path, content: str) -> bool:
+    """Whether the JSON file that process 0 wrote shows up here."""
     end = time.monotonic() + _VISIBLE_AFTER
     while time.monotonic() < end:
         with contextlib.suppress(OSError, ValueError):
-            if json.loads((directory / "config.json").read_text()) == json.loads(json.dumps(config)):
+            if json.loads(path.read_text()) == json.loads(content):
                 return True
         time.sleep(0.5)
     return False

@@ -52,7 +52,7 @@ def chosen_devices(config: TrainingConfig) -> list[jax.Device]:
     if config.devices > len(there):
         raise UserError(
             f"devices = {config.devices}: must be in [0, {len(there)}], this process has {len(there)} "
-            f"({there[0].device_kind}); 0 takes all"
+            f"({there[0].device_kind}); 0 uses all"
         )
     return there[: config.devices or len(there)]
 
@@ -141,7 +141,7 @@ def find_kernels(
     if missing:
         raise UserError(
             f"keep_kernels_at: '{directory}' has no kernel {missing[0]} of each seed, because one of them diverged "
-            "before; take a smaller learning_rate or an earlier epoch"
+            "before; choose a smaller learning_rate or an earlier epoch"
         )
     return _complete(kernels, wanted)
 
@@ -173,7 +173,7 @@ def _finish(
             refresh(whole.history())
         raise UserError(
             f"every member diverged by epoch {entries} (see above); "
-            f"'{directory / 'history.npz'}' keeps the trajectories up to there; take a smaller learning_rate or "
+            f"'{directory / 'history.npz'}' has the trajectories up to there; choose a smaller learning_rate or "
             "momentum, or a larger batch_size"
         )
     remove_pieces(directory)
@@ -248,7 +248,8 @@ def _members_at_once(whole: Record, dataset: Dataset, devices: list[jax.Device])
     need = member_bytes(num_neurons, dataset.num_classes) + sum(leaf.nbytes for leaf in jax.tree.leaves(dataset))
     if need > free:
         raise UserError(
-            f"N = {num_neurons} neurons and the data need {need / 2**30:.3g} GiB of memory, half of what is free is "
+            f"N = {num_neurons} neurons and the data need {need / 2**30:.3g} GiB "
+            "of memory, but half of the free memory is "
             f"{free / 2**30:.3g} GiB"
         )
     share = -(-len(whole.diverged) // jax.process_count())

@@ -66,7 +66,7 @@ def simulate_diagram(
       Interrupted: by Ctrl-C or SIGTERM, after the state was saved.
     """
     require_cells(len(j0_over_j), len(inverse_j))
-    at_once = _slots(num_neurons, memory_gib)
+    at_once = cells_at_once(num_neurons, memory_gib)
     mesh = Mesh(np.array(jax.devices()), ("devices",))
     disorder = jax.jit(draw_disorder, static_argnums=1)(jax.random.key(seed), num_neurons, perturbation_std)
     j0, j = _over_devices(mesh, *cells_of(jnp.asarray(j0_over_j), jnp.asarray(inverse_j)))
@@ -102,13 +102,17 @@ def simulate_diagram(
         advance_until(is_done, stop.is_set, advance, [Chore(save, lambda took: checkpoint_seconds)])
         if stop.is_set():
             save()
-            raise Interrupted(f"interrupted after {bar.n} of {bar.total} cells; the same command goes on")
+            raise Interrupted(f"interrupted after {bar.n} of {bar.total} cells; the same command continues from there")
     checkpoints.remove(folder)
     return jax.tree.map(functools.partial(_on_grid, (len(inverse_j), len(j0_over_j))), queues.outcome)
 
 
-def _slots(num_neurons: int, memory_gib: float) -> int:
-    """How many cells are computed at once; raises a UserError if the memory holds none."""
+def cells_at_once(num_neurons: int, memory_gib: float) -> int:
+    """How many cells of N neurons are computed at once.
+
+    Raises:
+      UserError: the memory budget holds none.
+    """
     try:
         return slots_at_once(num_neurons, int(memory_gib * GIB))
     except ValueError as error:

@@ -77,7 +77,9 @@ def _refuse_links(directory: Path) -> None:
     for pattern in (*_UNDER_WAY, "pieces", "parts", "kernels"):
         for path in directory.glob(pattern):
             if path.is_symlink():
-                raise UserError(f"'{path}' is a link, which a run does not follow; remove it or name another workdir")
+                raise UserError(
+                    f"'{path}' is a link, and a run does not follow links; remove it or name another workdir"
+                )
 
 
 def _earlier_config(directory: Path) -> dict[str, Any] | None:
@@ -122,7 +124,7 @@ def _refuse_other_config(directory: Path, earlier: dict[str, Any], config: dict[
         return
     if differing == [CONTENT]:
         raise UserError(
-            f"dataset = '{config.get('dataset')}': this file has another content than when '{directory}' was begun; "
+            f"dataset = '{config.get('dataset')}': the content of this file has changed since '{directory}' was begun; "
             "name another workdir"
         )
     if grows and set(differing) <= set(MEMBER_FIELDS) - {"seed"}:
@@ -132,14 +134,15 @@ def _refuse_other_config(directory: Path, earlier: dict[str, Any], config: dict[
             path = directory / "config.json"
             raise UserError(f"'{path}' is damaged ({error}); name another workdir") from error
         if not added.missing:
-            former = [one for one in _former_sweeps(directory) if one != _sweep_of(earlier)]
-            write_json(directory / "sequence.json", {"former": [*former, _sweep_of(earlier)]})
+            before = {name: earlier[name] for name in MEMBER_FIELDS}  # what tells its members
+            former = [one for one in _former_sweeps(directory) if one != before]
+            write_json(directory / "sequence.json", {"former": [*former, before]})
             logger.info("'%s' holds %d members; adding %d", directory, added.kept, added.new)
             return
         if differing == ["num_seeds"]:
             raise UserError(
-                f"num_seeds = {config['num_seeds']}: '{directory}' holds {earlier['num_seeds']} seeds; ask for as many "
-                "or more, or name another workdir"
+                f"num_seeds = {config['num_seeds']}: '{directory}' holds {earlier['num_seeds']} seeds; give at least "
+                "as many, or name another workdir"
             )
         if "sweep" in differing:
             raise UserError(
@@ -153,11 +156,6 @@ def _refuse_other_config(directory: Path, earlier: dict[str, Any], config: dict[
 def _differing(earlier: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
     """The fields whose values are not the same."""
     return [name for name in {**earlier, **config} if earlier.get(name) != config.get(name)]
-
-
-def _sweep_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a config tells its members."""
-    return {name: config[name] for name in MEMBER_FIELDS}
 
 
 def _former_sweeps(directory: Path) -> list[dict[str, Any]]:
@@ -292,8 +290,8 @@ def _read_kernel(path: Path) -> dict[str, np.ndarray]:
         return read_npz(path)
     except UserError as error:
         raise UserError(
-            f"'{path}', kept from an epoch that is over, is damaged; name another workdir, or remove the file to do "
-            "without it"
+            f"'{path}', kept from an earlier epoch, is damaged; name another workdir, or remove the file to "
+            "continue without it"
         ) from error
 
 
@@ -312,7 +310,7 @@ def record_provenance(directory: Path, module: str, arguments: Sequence[str], ar
         try:
             earlier = read_json(path, dict, "beginning it anew").get("processes", [])
             if not isinstance(earlier, list):
-                raise UserError(f"'{path}' is damaged (processes are no list); beginning it anew")
+                raise UserError(f"'{path}' is damaged (processes are not a list); starting it again")
         except UserError as error:
             logger.warning("%s", error)
             earlier = []

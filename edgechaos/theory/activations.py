@@ -37,7 +37,7 @@ def _check_function(phi: Phi) -> None:
     try:
         result = jax.eval_shape(lambda h: phi(h), example)  # a ufunc of NumPy itself crashes JAX
     except jax.errors.TracerArrayConversionError as error:
-        raise ValueError(f"activation = {phi}: must be made of jax.numpy, not of NumPy") from error
+        raise ValueError(f"activation = {phi}: must use jax.numpy, not NumPy") from error
     if getattr(result, "shape", None) != example.shape or not jnp.issubdtype(result.dtype, jnp.floating):
         raise ValueError(f"activation = {phi}: turns an array [3] into {result}, must keep shape and type")
 

@@ -24,15 +24,16 @@ _CELLS_AT_ONCE, _FEWEST_CELLS = 128, 8  # the nodes of so many fit a processor's
 
 @struct.dataclass
 class FixedPoint:
-    """mu = <x>, q0 = <x^2> of the stationary state, and what is known of it.
+    """mu = <x> and q0 = <x^2> of the stationary state, and what is known about it.
 
     Attributes:
-      mu: infinite where iteration goes beyond all bounds.
-      q0: likewise.
-      converged: whether the state is a stable fixed point to which iteration from mu = q0 = 1 goes. Where it is False
-        and q0 is finite, iteration does not settle, and the numbers are those of an unstable state in between.
-      other_state: whether iteration from a very small or a very large start settles elsewhere, so that the start
-        decides. The mirror image (-mu, q0) under an odd phi does not count.
+      mu: mean; infinite where the iteration grows without bound.
+      q0: mean square; infinite in the same cases.
+      converged: whether the state is a stable fixed point that the iteration from mu = q0 = 1 reaches. Where it is
+        False and q0 is finite, the iteration does not settle, and the numbers are those of an unstable state in
+        between.
+      other_state: whether the iteration reaches another state from a very small or a very large start. The mirror image
+        (-mu, q0) under an odd phi does not count.
     """
 
     mu: Float[Array, "*cells"]
@@ -94,23 +95,23 @@ def mirrored_cells(activation: Activation, j0: Float[Array, "*cells"], j: Float[
 
 
 def fixed_point(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> FixedPoint:
-    """Solves mu = int Dz phi(J0 mu + J sqrt(q0) z), q0 = int Dz phi^2(...) for the state that iteration settles in.
+    """Solves mu = int Dz phi(J0 mu + J sqrt(q0) z), q0 = int Dz phi^2(...) for the state that iteration reaches.
 
-    Of several solutions it is the one that plain iteration reaches from mu = q0 = 1 (mu = 0 and q0 = 1 for J0 <= 0):
-    ferromagnetic where there is such a state. `other_state` says that another start leads to another state: silu at
-    J0 = 0, J = 1.8 grows without bound from q0 = 1 and falls to 0 from a small q0. It may be differentiated
-    (implicitly, through the equations).
+    If there are several solutions, it is the one that plain iteration reaches from mu = q0 = 1 (mu = 0 and q0 = 1 for
+    J0 <= 0). This is the ferromagnetic state where there is one. `other_state` says that another start leads to another
+    state: silu at J0 = 0, J = 1.8 grows without bound from q0 = 1, but falls to 0 from a small q0. The result can be
+    differentiated (implicitly, through the equations).
 
     Args:
       j0: J0, any shape and sign.
       j: J in (0, 1000], broadcast against j0.
-      activation: "tanh", "erf", "relu", or any function of an array, entry by entry, whose structure lies near 0: the
-        averages are by quadrature, and where two rules differ by more than 2 % nothing is said.
+      activation: "tanh", "erf", "relu", or any function of an array, entry by entry. The averages are computed by
+        quadrature with most nodes near 0; where two rules differ by more than 2 %, the result is not known.
 
     Returns:
-      The state. `converged` is False where there is no stable fixed point: relu beyond its boundary (mu and q0 are
-      infinite), or J0 < 0 so strong that mu alternates in sign (mu = 0 is returned, the state between the signs); and
-      where the quadrature does not resolve phi (sin(h) for J sqrt(q0) > 8 or so).
+      The state. `converged` is False where there is no stable fixed point: for relu beyond its boundary (mu and q0 are
+      infinite), or for J0 < 0 so strong that mu alternates in sign (then mu = 0 is returned, the state between the
+      signs). It is also False where the quadrature does not resolve phi (sin(h) for J sqrt(q0) above about 8).
 
     Raises:
       ValueError: j out of range, a number that is not finite, an unknown activation.
@@ -141,9 +142,8 @@ def chi_of(phi: Phi, j: jax.Array, cell: Cell) -> jax.Array:
 def chi(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
     """chi = J^2 int Dz phi'(J0 mu + J sqrt(q0) z)^2, the left-hand side of Eq. 3: order below 1, chaos above.
 
-    Squared small distances grow by chi per iteration (see `predicted_exponent`). For an odd
-    phi it is that of |J0|, also where mu alternates in sign. Where relu grows without bound, it is that of the
-    direction in which it grows.
+    Squared small distances grow by chi per iteration (see `predicted_exponent`). For an odd phi chi is that of |J0|,
+    also where mu alternates in sign. Where relu grows without bound, chi is that of the direction in which it grows.
 
     Args:
       j0: J0, any shape.
@@ -151,8 +151,8 @@ def chi(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
       activation: as in `fixed_point`.
 
     Returns:
-      chi of the state from mu = q0 = 1; NaN where iteration settles in no state and no direction, or the quadrature
-      does not resolve phi.
+      chi of the state that is reached from mu = q0 = 1; NaN where the iteration reaches neither a state nor a
+      direction, or the quadrature does not resolve phi.
 
     Raises:
       ValueError: as in `fixed_point`.
@@ -168,9 +168,9 @@ def predicted_exponent(j0: Scalar, j: Scalar, activation: Activation = "tanh") -
     """Largest Lyapunov exponent per iteration, max(ln(chi) / 2, ln m).
 
     Small differences of random direction grow by sqrt(chi). A difference along the mean changes (mu, q0) and grows by
-    m, the leading eigenvalue of their map (J0 where mu = 0, for tanh); it decides near the transition to the
+    m, the leading eigenvalue of their map (J0 where mu = 0, for tanh). It is the larger one near the transition to the
     ferromagnetic phase, where m = 1 while chi < 1. Where the state grows without bound (relu), m is the growth of its
-    size: a difference along the state grows with it.
+    size, because a difference along the state grows with the state.
 
     Args:
       j0: J0, any shape.
@@ -254,20 +254,20 @@ def _edge(phi: Phi, ratio: jax.Array) -> jax.Array:
 def edge_of_chaos(j0_over_j: Scalar, activation: Activation = "tanh") -> jax.Array:
     """J at which chi = 1 on the ray of fixed J0/J (the red line of Fig. 1b).
 
-    For |J0/J| <= 1 the state of tanh is trivial (mu = q0 = 0, chi = J^2) up to J = 1, and beyond it chi exceeds 1 as
-    (J^2 - 1)^2 only: no root finder sees the edge as sharply as this argument, so J = 1 = 1 / phi'(0) is exact. For
-    J0/J > 1 the state is magnetised, chi crosses 1 with a slope, and bisection finds where (Eq. 3).
+    For |J0/J| <= 1 the state of tanh is trivial (mu = q0 = 0, chi = J^2) up to J = 1, so the edge is exactly at J = 1 =
+    1 / phi'(0). No root finder would be as exact, because beyond the edge chi exceeds 1 only as (J^2 - 1)^2. For J0/J >
+    1 the state is magnetised, chi crosses 1 with a slope, and bisection finds the crossing (Eq. 3).
 
     Args:
       j0_over_j: J0/J, any shape.
-      activation: as in `fixed_point`. For relu it is where differences begin to outgrow the shrinking state (J0 < 0)
-        or the growing one (J0 > 0); at J0 = 0 it is where the state itself ceases to be bounded, J^2 = 2. For gelu and
-        silu chi jumps over 1 where the state begins to grow.
+      activation: as in `fixed_point`. For relu the edge is where differences start to grow faster than the shrinking
+        state (J0 < 0) or the growing one (J0 > 0); at J0 = 0 it is J^2 = 2, beyond which the state itself is not
+        bounded. For gelu and silu chi jumps over 1 where the state starts to grow.
 
     Returns:
-      J at the edge: the smallest in [0.001, 1000] beyond which chi > 1. Infinity where it lies beyond J = 1000. NaN
-      where it is not known: chi is below 1 again further out (several edges on the ray, as far as 61 values of J
-      tell), or is not known on the way there. The derivative is that of a crossing; it has no meaning at a jump.
+      J at the edge: the smallest in [0.001, 1000] beyond which chi > 1. Infinity if it is beyond J = 1000. NaN if it is
+      not known, because chi is below 1 again at a larger J (several edges on the ray, as far as 32 values of J can
+      show), or chi is not known at a smaller J. The derivative is that of a crossing; it has no meaning at a jump.
 
     Raises:
       ValueError: a number that is not finite, an unknown activation.

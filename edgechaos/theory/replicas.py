@@ -1,4 +1,4 @@
-"""Two replicas of the mean-field theory: their overlap, and the distance that the simulations of Fig. 1b measure."""
+"""Two replicas in mean-field theory: their overlap, and their distance, which the simulations of Fig. 1b measure."""
 
 import functools
 
@@ -75,10 +75,10 @@ def _overlaps(j0: Scalar, j: Scalar, activation: Activation) -> tuple[Float[Arra
 
 
 def overlap(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array:
-    """c = <x x'> of two replicas that started near each other: q0 in order, less in chaos, infinite where both grow.
+    """c = <x x'> of two replicas with near starts: q0 in the ordered phase, less in chaos, infinite where both grow.
 
     The stable solution of c = int Dz [int Dy phi(J0 mu + J sqrt(c) z + J sqrt(q0 - c) y)]^2. The right-hand side is
-    convex in c, so that Newton's method from c = 0 climbs to the lowest solution, which is the stable one.
+    convex in c, so Newton's method from c = 0 finds the lowest solution, which is the stable one.
 
     Args:
       j0: J0, any shape.
@@ -86,7 +86,7 @@ def overlap(j0: Scalar, j: Scalar, activation: Activation = "tanh") -> jax.Array
       activation: as in `fixed_point`.
 
     Returns:
-      c, or NaN where `chi` is.
+      c, or NaN where `chi` is NaN.
 
     Raises:
       ValueError: as in `fixed_point`.
@@ -105,8 +105,8 @@ def predicted_distance(j0: Scalar, j: Scalar, activation: Activation = "tanh") -
       activation: as in `fixed_point`.
 
     Returns:
-      The distance; infinite where the states grow without bound, since a difference along the state grows with it; NaN
-      where `chi` is.
+      The distance; infinite where the states grow without bound, because a difference along the state grows with the
+      state; NaN where `chi` is NaN.
 
     Raises:
       ValueError: as in `fixed_point`.

@@ -24,7 +24,7 @@ class LinearFit:
 
 
 def scale_factor(learning_rate: Scalar, momentum: Scalar, batch_size: Scalar) -> Scalar:
-    """eta / ((1 - alpha) B), the only combination of hyperparameters that the ordered phase knows (Eq. 5).
+    """eta / ((1 - alpha) B), the only combination of hyperparameters in the growth of the ordered phase (Eq. 5).
 
     >>> scale_factor(0.02, 0.5, 32)
     0.00125
@@ -89,11 +89,11 @@ def fit_slope(j_squared: ArrayLike | list[Any], num_epochs: int) -> LinearFit:
 
     Args:
       j_squared: [*members, epochs], J^2 after e epochs at entry e of the last axis; float16 is summed in float32.
-      num_epochs: how far the fit goes, 2 <= num_epochs < j_squared.shape[-1].
+      num_epochs: last epoch of the fit, 2 <= num_epochs < j_squared.shape[-1].
 
     Returns:
-      A per epoch, C, and the standard error of A as if residuals were independent (they are smooth in time, so that
-      the spread over seeds is the better error).
+      A per epoch, C, and the standard error of A for independent residuals. In fact they are smooth in time, so the
+      spread over seeds is the better error.
 
     Raises:
       ValueError: num_epochs out of range.
@@ -118,7 +118,7 @@ def relaxation_rate(scale: Scalar, num_samples: int, weight_decay: Scalar) -> Sc
 
 
 def j_squared_after(epochs: Scalar, initial: Scalar, slope: Scalar, rate: Scalar = 0.0) -> Scalar:
-    """J^2 after `epochs` of dJ^2/de = A - rate J^2: a line without decay, else a relaxation towards A / rate.
+    """J^2 after `epochs` of dJ^2/de = A - rate J^2: a line without decay, otherwise a relaxation to A / rate.
 
     Args:
       epochs: e >= 0, any shape.
@@ -135,7 +135,7 @@ def j_squared_after(epochs: Scalar, initial: Scalar, slope: Scalar, rate: Scalar
 def epochs_to(target: Scalar, initial: Scalar, slope: Scalar, rate: Scalar = 0.0) -> Scalar:
     """Epoch at which `j_squared_after` reaches `target`, above or below `initial`.
 
-    Infinity if it never does: a target behind it, where it comes from, or beyond the limit of its relaxation.
+    Infinity if it never does, because the target lies in the other direction or beyond the limit of the relaxation.
 
     >>> print(epochs_to(1.0, 0.25, 0.015), epochs_to(0.1, 0.25, 0.015))
     50.0 inf
@@ -211,11 +211,11 @@ class ScalingVerdict:
 def scaling_verdict(
     slope: ArrayLike | list[Any], scale: ArrayLike | list[Any], tolerance: float = 0.1
 ) -> ScalingVerdict:
-    """Holds slopes against Eq. 5, by a D that a few members which do not follow it leave alone.
+    """Compares slopes with Eq. 5; D is a median, so a few members that do not follow do not change it.
 
     Args:
-      slope: A of each member, per epoch, at least one; NaN is left out and does not follow. No member follows unless D
-        is positive: a J^2 that falls knows nothing of Eq. 5.
+      slope: A of each member, per epoch, at least one. NaN is left out and does not follow. If D is not positive, no
+        member follows, because Eq. 5 does not describe a J^2 that falls.
       scale: `scale_factor` of each member.
       tolerance: largest relative deviation that counts as following.
 

@@ -51,10 +51,10 @@ def half_life(decay: Scalar, batch_size: Scalar, num_samples: int) -> Scalar:
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What turns a weight decay into a share of the weights per step.
+    """Hyperparameters that turn a weight decay into the share of the weights that it removes per step.
 
     Attributes:
-      learning_rate: eta > 0 of the optimizer that the decay belongs to.
+      learning_rate: eta > 0 of the optimizer with this decay.
       momentum: alpha in [0, 1); "adamw" does not use it.
       batch_size: B >= 1.
     """
@@ -82,7 +82,7 @@ def _decay_of_one(convention: str, setting: Setting) -> float:
 def convert_weight_decay(
     value: Scalar, source: str, target: str, setting: Setting, target_setting: Setting | None = None
 ) -> Scalar:
-    """The weight decay of `target` that shrinks weights as fast per epoch as `value` does in `source`.
+    """The weight decay in the convention `target` that shrinks weights per epoch as much as `value` in `source`.
 
     Args:
       value: >= 0, in the convention `source`.

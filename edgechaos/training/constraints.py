@@ -1,8 +1,8 @@
 """Ways to keep a kernel's norm, as optax transforms, with the radius given as a place in the phase diagram.
 
-`keep_norm` has them in one interface: the soft hold_at_edge, the hard sphere, and hyperball. The others are rivals to
-compare with. Each acts on the square kernels, on each layer of a stack for itself, and is chained after an optimizer,
-so that its updates are the last word.
+`keep_norm` has three of them in one interface: the soft hold_at_edge, the hard sphere, and hyperball. The others are
+there for comparison. Each acts on the square kernels, and on each layer of a stack separately. It is chained after an
+optimizer, so nothing changes its updates afterwards.
 """
 
 from collections.abc import Callable
@@ -37,16 +37,17 @@ def keep_norm(
     select: Select | None = None,
     axes: Axes | None = None,
 ) -> optax.GradientTransformation:
-    """Keeps kernels at a radius that the theory gives: ||W||_F = sqrt(n_out J^2) for J0 near 0.
+    """Keeps the norm of kernels at the value of the theory: ||W||_F = sqrt(n_out J^2) for J0 near 0.
 
     Args:
-      target: > 0; J^2, or chi, which is 1 at the edge whatever the activation.
-      how: "soft": hold_at_edge; "hard": projection after every step; "hyperball": that, and updates of a fixed norm.
-      measure: what target is, "j_squared" or "chi".
-      activation: of chi.
-      step: for hyperball, the norm of an update over that of the kernel.
+      target: > 0; J^2, or chi, which is 1 at the edge of every activation.
+      how: "soft": hold_at_edge; "hard": projection after every step; "hyperball": the same, with updates of a fixed
+        norm.
+      measure: what `target` means, "j_squared" or "chi".
+      activation: the activation for chi.
+      step: for hyperball, the norm of an update divided by that of the kernel.
       select: a glob pattern or a predicate on paths; square kernels by default.
-      axes: of kernels whose inputs and outputs cannot be told; see `hold_at_edge`.
+      axes: axes of kernels whose inputs and outputs do not follow from name and shape; see `hold_at_edge`.
 
     Raises:
       ValueError: an argument out of range, or a hyperball without a step; on init as `hold_at_edge`.
@@ -88,7 +89,7 @@ def j_squared_at_chi(target: float, activation: Activation = "tanh") -> float:
     require_positive("target", target)
     low, high = np.log(1e-3), np.log(LARGEST_J)
     if not float(chi(0.0, np.exp(high), activation)) >= target:
-        raise ValueError(f"target = {target}: chi does not come to it for any J up to {LARGEST_J:g}")
+        raise ValueError(f"target = {target}: chi does not reach it for any J up to {LARGEST_J:g}")
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         is_below = float(chi(0.0, float(np.exp(middle)), activation)) < target

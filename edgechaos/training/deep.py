@@ -19,17 +19,17 @@ EDGES = {"tanh": 1.0, "relu": 2.0}  # sigma_w^2 with chi_1 = 1 without biases: 1
 
 
 class Spec(NamedTuple):
-    """What a compiled run is specialised to.
+    """The values for which a run is compiled.
 
     Attributes:
-      num_classes: of the data set.
-      depth: hidden layers.
-      width: of each.
-      activation: of all of them.
-      learning_rate: of Adam.
+      num_classes: number of classes of the data set.
+      depth: number of hidden layers.
+      width: number of neurons of each.
+      activation: their activation.
+      learning_rate: learning rate of Adam.
       batch_size: B.
-      num_epochs: of the run.
-      held: whether hold_at_edge keeps each hidden layer at chi_1 = 1, instead of a decay of AdamW.
+      num_epochs: number of epochs of the run.
+      held: whether hold_at_edge keeps each hidden layer at chi_1 = 1; otherwise AdamW decays the weights.
     """
 
     num_classes: int

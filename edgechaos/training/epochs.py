@@ -24,19 +24,19 @@ _EVALUATION_CHUNK = 2000
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """What a compiled program is specialised to; everything else is traced.
+    """The values for which a program is compiled; everything else is traced.
 
     Attributes:
-      num_classes: of the data set.
+      num_classes: number of classes of the data set.
       batch_size: B; an epoch is ceil(S / B) steps.
-      activation: of the hidden layer.
+      activation: activation of the hidden layer.
       init_j0: J0 of the initial hidden kernel.
       init_j: J of the initial hidden kernel.
       weight_decay_mode: "coupled" or "decoupled", see `optim.sgd`.
-      optimizer: "sgd" or "adam", which has no use for the momentum.
-      constraint: what else acts on the kernels, see `CONSTRAINTS`.
-      schedule: what the learning rate does over the run, see `scaling.schedule_factor`.
-      loss: of the logits, see `LOSSES`.
+      optimizer: "sgd", or "adam", which does not use the momentum.
+      constraint: what else changes the kernels, see `CONSTRAINTS`.
+      schedule: how the learning rate changes over the run, see `scaling.schedule_factor`.
+      loss: loss of the logits, see `LOSSES`.
     """
 
     num_classes: int
@@ -53,14 +53,14 @@ class Spec:
 
 @struct.dataclass
 class Hyperparameters:
-    """The traced numbers: eta of Eq. 6 (before its schedule), alpha, lambda, and what the rest of a run depends on.
+    """The traced numbers of a run: eta of Eq. 6 (before its schedule), alpha, lambda, length and target.
 
     Attributes:
       learning_rate: eta > 0.
       momentum: alpha in [0, 1).
       weight_decay: lambda >= 0.
-      num_epochs: that a schedule spans.
-      target: J^2 > 0 that a constraint keeps; None for 1.
+      num_epochs: number of epochs of the schedule.
+      target: value of J^2 > 0 that a constraint keeps; None means 1.
     """
 
     learning_rate: Float[Array, "*members"] | float
@@ -279,7 +279,7 @@ def make_train(
 ) -> Callable[[PRNGKeyArray, Hyperparameters], tuple[TrainState, Metrics]]:
     """Returns train(key, hyperparameters) -> (final state, history [epochs + 1]), a pure function of a whole run.
 
-    It may be jitted, and vmapped over keys, hyperparameters or both.
+    It can be jitted, and vmapped over keys, hyperparameters or both.
     """
 
     def train(key: PRNGKeyArray, hyperparameters: Hyperparameters) -> tuple[TrainState, Metrics]:

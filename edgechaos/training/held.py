@@ -1,4 +1,4 @@
-"""What a run held at the edge tells: the fixed weight decay that it amounts to, and whether its chain is in order."""
+"""The fixed weight decay that has the effect of a hold, and a check of the chain that contains it."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -22,12 +22,12 @@ _SMALL = (1e-3, 1e-5, 1e-7, 1e-9, 1e-12)  # J far below the target, whatever tha
 
 @struct.dataclass
 class HeldDecay:
-    """The fixed weight decay that equals a held run's, in the paper's convention (lambda of Eq. 6).
+    """The fixed weight decay with the same effect as a held run's, in the paper's convention (lambda of Eq. 6).
 
     Attributes:
-      weight_decay: at the last measurement.
-      mean: over the last 16 time constants of the controller.
-      spread: standard deviation over the same.
+      weight_decay: its value at the last measurement.
+      mean: its mean over the last 16 time constants of the controller.
+      spread: its standard deviation over the same time.
     """
 
     weight_decay: Float[Array, "*controllers"]
@@ -44,17 +44,19 @@ def held_weight_decay(
     """lambda = delta (1 - alpha) / (2 eta) of a held run, for each of its controllers.
 
     Args:
-      state: of hold_at_edge, or of a chain that contains it once; also as a checkpoint gives it back.
-      learning_rate: eta > 0 of the optimizer; of a schedule, its value now.
-      momentum: alpha in [0, 1); 0 for Adam and others whose decay does not pass through a momentum.
-      group: where a chain has several, a part of the path to the one that is meant, such as its label in
+      state: state of hold_at_edge, or of a chain that contains it once; also one that was read from a checkpoint.
+      learning_rate: eta > 0 of the optimizer; for a schedule, its present value.
+      momentum: alpha in [0, 1); 0 for Adam and other optimizers whose decay does not pass through a momentum.
+      group: if a chain has several holds, a part of the path to the one that is meant, such as its label in
         optax.partition.
 
     Raises:
       ValueError: there is no state of hold_at_edge, or more than one; or a number out of range.
     """
     if callable(learning_rate):
-        raise ValueError("learning_rate: must be a number; of a schedule, its value now, such as schedule(step)")
+        raise ValueError(
+            "learning_rate: must be a number; for a schedule give its present value, such as schedule(step)"
+        )
     require_positive("learning_rate", learning_rate)
     require("momentum", momentum, lambda entries: (entries >= 0) & (entries < 1), "in [0, 1)")
     held = find_state(state, group)
@@ -78,27 +80,27 @@ def find_state(state: optax.OptState, group: str | None = None) -> HoldState:
 
 
 def check_hold(optimizer: Optimizer, params: optax.Params, group: str | None = None) -> None:
-    """Says if an optimizer decays weights beside hold_at_edge, or changes what hold_at_edge decides.
+    """Checks that an optimizer does not decay weights beside hold_at_edge, nor change the updates of hold_at_edge.
 
-    Runs 64 steps without a gradient on made-up weights of the same shapes, far below the target and far above: enough
-    to see a decay whose learning rate warms up from 0, and to get through the mini-steps of optax.MultiSteps. What an
-    optimizer adds whatever the weights are, such as noise, is no decay.
+    It runs 64 steps without a gradient on artificial weights of the same shapes, far below and far above the target.
+    This is enough to see a decay whose learning rate warms up from 0, and to pass the mini-steps of optax.MultiSteps.
+    Changes that do not depend on the weights, such as noise, do not count as decay.
 
     Args:
-      optimizer: a chain with hold_at_edge in it.
-      params: of the network; only shapes and types are used.
-      group: where there are several, a part of the path to the state of the one that is meant.
+      optimizer: a chain that contains hold_at_edge.
+      params: parameters of the network, of which only shapes and types are used.
+      group: if there are several holds, a part of the path to the state of the one that is meant.
 
     Raises:
-      ValueError: no hold_at_edge, an optimizer with a weight decay of its own, hold_at_edge not the last, or not at
-        work within 64 steps.
+      ValueError: there is no hold_at_edge, the optimizer has a weight decay of its own, hold_at_edge is not the last,
+        or it does nothing within 64 steps.
 
     >>> import edgechaos as ec
     >>> params = {"kernel": jnp.ones((3, 3))}
     >>> check_hold(optax.chain(optax.sgd(0.1), ec.hold_at_edge()), params)
     >>> check_hold(optax.chain(ec.hold_at_edge(), optax.sgd(0.1)), params)
     Traceback (most recent call last):
-    ValueError: hold_at_edge: must come last in the chain, but what it decides is changed after it
+    ValueError: hold_at_edge: must come last in the chain, but its updates are changed after it
     """
     shares = _resting(optimizer, params, group)
     if any(share != 0 for share in shares):
@@ -106,9 +108,9 @@ def check_hold(optimizer: Optimizer, params: optax.Params, group: str | None = N
     shares, state = _removed(optimizer, params, group, 1e3)
     decided = float(state.total_decay.max())
     if not decided > 0:
-        raise ValueError(f"hold_at_edge: it has not acted within {_STEPS} steps")
+        raise ValueError(f"hold_at_edge: it has not changed the weights within {_STEPS} steps")
     if abs(max(shares, default=0.0) / decided - 1) > 0.02:  # bfloat16 has three digits
-        raise ValueError("hold_at_edge: must come last in the chain, but what it decides is changed after it")
+        raise ValueError("hold_at_edge: must come last in the chain, but its updates are changed after it")
 
 
 def _resting(optimizer: Optimizer, params: optax.Params, group: str | None) -> list[float]:

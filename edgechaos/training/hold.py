@@ -32,21 +32,21 @@ _LEAST = 1e-12
 
 
 class HoldState(NamedTuple):
-    """What hold_at_edge knows of each measured kernel, or of their mean if they share a decay.
+    """The state of hold_at_edge for each measured kernel, or for their mean if they share a decay.
 
     Attributes:
       j_squared: J^2 at the last measurement; 0 before the first one.
-      growth: of J^2 per step, had there been no decay.
-      decay: share of a weight removed per step, delta.
-      mean_decay: over the last 16 time constants, since decay set in.
-      mean_square_decay: the same of its square.
-      total_decay: over all steps, to give the mean over any stretch of them.
-      total_error: what rounding has added to it so far.
-      age: steps since decay set in.
+      growth: estimated growth of J^2 per step without decay.
+      decay: delta, the share of a weight that is removed per step.
+      mean_decay: its mean over the last 16 time constants, since the decay started.
+      mean_square_decay: the same for its square.
+      total_decay: its sum over all steps, from which the mean over any part of them follows.
+      total_error: what rounding has added to this sum so far.
+      age: steps since the decay started.
       interval: steps from the last measurement to the next.
-      steps_left: of them.
-      num_measurements: so far.
-      scale: the largest change of J^2 per step, had there been no decay, of late.
+      steps_left: how many of these steps are left.
+      num_measurements: number of measurements so far.
+      scale: the largest recent change of J^2 per step without decay.
       sample: J^2 of a sample of the kernel at the last measurement.
     """
 
@@ -74,31 +74,35 @@ def hold_at_edge(
 ) -> optax.GradientTransformation:
     """Holds J^2 = n_in var(W) at `target` by a multiplicative decay, w <- (1 - delta) w, after any optimizer.
 
-    J^2 is measured every few steps, and at once when a sample of the kernel moves. With its growth g without decay
-    (what it grew and what the decay took), and the time tau in which J^2 changes by 3 % of the target,
+    J^2 is measured every few steps, and at once when J^2 of a sample of the kernel changes. Let g be the growth per
+    step without decay (the change of J^2 plus what the decay has removed), and tau the time in which J^2 changes by 3 %
+    of the target. Then
 
-        2 delta J^2 = max(0, g + min(J^2 - target, limit) / tau + max(0, J^2 - target - limit)),
+        2 delta J^2 = max(0, g + min(J^2 - target, limit) / tau + max(0, J^2 - target - limit)).
 
-    which is 0 up to 3 % below the target, balances growth at it, lets differences die out as exp(-t / tau), and removes
-    within a step what is more than limit = 1 % above (docs/THEORY.md). No constant has a unit of time.
+    This is 0 up to 3 % below the target, balances the growth at the target, makes differences vanish as exp(-t / tau),
+    and removes within one step what is more than limit = 1 % above the target (docs/THEORY.md). No constant is a number
+    of steps or epochs.
 
     Args:
       target: finite and > 0; 1 is the edge of a tanh network with J0 near 0 (Eq. 3). It may be traced.
-      select: a glob pattern such as "hidden/*", or a predicate on paths: which kernels are measured and decayed, each
-        by its own decay; or a pair, for measured and decayed ones. By default square kernels are measured and all are
-        decayed, else by the mean. Each layer of a stack is a kernel; biases, scales and embeddings are none.
-      shared: one decay for all, which holds the mean J^2 (the paper's single lambda).
-      two_sided: also grow weights where J^2 is below the target.
-      axes: path or glob pattern -> `KernelAxes` where name and shape do not tell a kernel's axes (None for what is no
-        kernel); or a function of path and shape that returns those or "default".
+      select: a glob pattern such as "hidden/*", or a predicate on paths, for the kernels that are measured and decayed,
+        each with its own decay; or a pair of them, for the measured and for the decayed kernels. By default square
+        kernels are measured and all kernels are decayed; those that are not measured get the mean decay. Each layer of
+        a stack is a kernel; biases, scales and embeddings are not.
+      shared: one decay for all kernels, which holds their mean J^2 (the paper's single lambda).
+      two_sided: also enlarge weights where J^2 is below the target.
+      axes: path or glob pattern -> `KernelAxes` of kernels whose axes do not follow from name and shape (None for an
+        array that is not a kernel); or a function of path and shape that returns one of these or "default".
 
     Returns:
-      A transform to be chained last, after an optimizer without weight decay, as `check_hold` checks.
+      A transform to be chained last, after an optimizer without weight decay; `check_hold` checks this.
 
     Raises:
-      ValueError: target out of range; and on init: no parameters, no kernel to measure (the paths are listed), a chosen
-        one whose axes are not known, of integers, without entries, or whose J^2 is no number. Without `select` there is
-        a UserWarning of what may be a kernel but is not held, since its axes are not known.
+      ValueError: target out of range; on init: no parameters, no kernel to measure (the paths are listed), or a chosen
+        kernel whose axes are not known, that consists of integers, has no entries, or has a J^2 that is not a number.
+        Without `select`, a UserWarning names arrays that may be kernels but are not held because their axes are not
+        known.
 
     >>> optimizer = optax.chain(optax.sgd(0.1), hold_at_edge())
     >>> params = {"kernel": 2 * jax.random.normal(jax.random.key(0), (100, 100)) / 10}

@@ -1,7 +1,7 @@
 """Kernels in a pytree of parameters: which leaves are kernels, and which of their axes are inputs and outputs.
 
-The convention is that of optax.contrib.MuonDimensionNumbers: the inputs are summed over (reduction axes), each output
-has weights of its own, and any further axis counts layers of a stack, each a kernel for itself.
+The convention is that of optax.contrib.MuonDimensionNumbers: a layer sums over the inputs (reduction axes), each output
+has its own weights, and any other axis counts the layers of a stack, each of which is a separate kernel.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,11 +18,11 @@ from edgechaos.training.names import NoKernel, by_name, by_torch_name, layouts, 
 
 
 class KernelAxes(NamedTuple):
-    """Which axes of a kernel are inputs and outputs, like optax.contrib.MuonDimensionNumbers, which does as well.
+    """Which axes of a kernel are inputs and outputs; optax.contrib.MuonDimensionNumbers is accepted as well.
 
     Attributes:
-      reduction_axis: of the inputs, that a layer sums over.
-      output_axis: of the outputs; every other axis counts the layers of a stack.
+      reduction_axis: axis or axes of the inputs, over which a layer sums.
+      output_axis: axis or axes of the outputs; every other axis counts the layers of a stack.
     """
 
     reduction_axis: tuple[int, ...] | int = 0
@@ -135,7 +135,7 @@ def _checked(path: str, shape: tuple[int, ...], given: Any) -> Kernel:
     every = [axis for part in as_tuple for axis in part]
     in_range = all(-len(shape) <= axis < len(shape) for axis in every)
     if not (in_range and all(as_tuple) and len({axis % len(shape) for axis in every}) == len(every)):
-        raise ValueError(f"axes of '{path}' {shape}: {given} must be different axes of it, one of each at least")
+        raise ValueError(f"axes of '{path}' {shape}: {given} must be different axes of it, at least one of each kind")
     reduction, output = (tuple(axis % len(shape) - len(shape) for axis in part) for part in as_tuple)
     return Kernel(path=path, shape=shape, reduction=reduction, output=output)
 

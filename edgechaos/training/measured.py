@@ -154,7 +154,7 @@ def only_state(state: Any, kind: type[State], name: str, group: str | None = Non
         said = "" if group is None else f" in '{group}'"
         paths = ", ".join(f"'{path}'" for path in found)
         hint = f"; give group, a part of one of the paths {paths}" if len(found) > 1 else ""
-        raise ValueError(f"state: must hold one state of {name}{said}, but there are {len(chosen)}{hint}")
+        raise ValueError(f"state: must contain one state of {name}{said}, but there are {len(chosen)}{hint}")
     (one,) = chosen.values()
     if isinstance(one, kind):
         return one

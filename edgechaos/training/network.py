@@ -20,7 +20,7 @@ def init_kernel(
       num_neurons: N > 0.
       j0: J0, any real number (the paper starts at 0).
       j: J >= 0 (the paper starts at 0.5, in the ordered phase).
-      dtype: of the result.
+      dtype: type of the result.
 
     Source: the text above Eq. 3.
 
@@ -29,7 +29,7 @@ def init_kernel(
     2.2
     """
     noise = jax.random.normal(key, (num_neurons, num_neurons), dtype)
-    return j0 / num_neurons + j * noise / num_neurons**0.5
+    return (j0 / num_neurons + j * noise / num_neurons**0.5).astype(dtype)
 
 
 def hidden_map(
@@ -46,7 +46,7 @@ class Classifier(nn.Module):
 
     Attributes:
       num_classes: number of logits.
-      activation: of the hidden layer.
+      activation: activation of the hidden layer.
       init_j0: J0 of the initial hidden kernel.
       init_j: J of the initial hidden kernel.
     """

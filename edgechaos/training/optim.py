@@ -60,7 +60,7 @@ def _check(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar) -> Non
 
 
 def adam(learning_rate: Scalar, weight_decay: Scalar = 0.0, mode: str = "coupled") -> optax.GradientTransformation:
-    """Adam with L2: 2 lambda w in the gradient, as a penalty in the loss puts it there, or w <- (1 - 2 eta lambda) w.
+    """Adam with L2: 2 lambda w in the gradient, as from a penalty in the loss, or w <- (1 - 2 eta lambda) w.
 
     Args:
       learning_rate: eta > 0.
@@ -89,10 +89,10 @@ def sgd(
       learning_rate: eta >= 0.
       momentum: alpha in [0, 1).
       weight_decay: lambda >= 0 of the paper: lambda sum(w^2) is added to the loss, for kernels and not for biases.
-      mode: "coupled" puts 2 lambda w into the gradient, and so into the momentum (the paper's); "decoupled" shrinks
-        the weights after the momentum step by delta = 2 eta lambda / (1 - alpha), the same half-life in epochs.
+      mode: "coupled" adds 2 lambda w to the gradient, and so to the momentum (as in the paper); "decoupled" shrinks the
+        weights after the momentum step by delta = 2 eta lambda / (1 - alpha), which gives the same half-life in epochs.
 
-    All three numbers may be traced, so that they can be vmap axes and a new value never recompiles.
+    All three numbers can be traced, so they can be vmap axes, and a new value does not recompile.
 
     Raises:
       ValueError: an unknown mode, or a number out of range whose value is known.

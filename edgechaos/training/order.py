@@ -20,11 +20,11 @@ class OrderParameters:
 def order_parameters(kernel: ArrayLike | list[Any]) -> OrderParameters:
     """J0 = n_in mean(W), J^2 = n_in var(W): the weights have mean J0 / N and variance J^2 / N.
 
-    Both are invariant under any permutation of the entries. bfloat16 and float16 kernels are summed in float32.
+    No permutation of the entries changes them. bfloat16 and float16 kernels are summed in float32.
 
     Args:
-      kernel: [..., n_out] with at least two axes; n_in is the product of all but the last, as in a convolution
-        [height, width, channels, n_out] and as `phase_report` and `hold_at_edge` have it. Lists and integers are taken.
+      kernel: [..., n_out] with at least two axes. n_in is the product of all axes but the last, as in a convolution
+        [height, width, channels, n_out], and as in `phase_report` and `hold_at_edge`. Lists and integers are accepted.
 
     Raises:
       ValueError: fewer axes than two, no entries, or complex entries.
@@ -48,7 +48,7 @@ def order_parameter_errors(
     """Standard errors of J0 and J^2 measured on one kernel of independent normal entries.
 
     se(J0) = J / sqrt(n_out) and se(J^2) = J^2 sqrt(2 / (n_in n_out)); for a square kernel sqrt(2) J^2 / N.
-    Trained kernels are not independent entries; for them it is the resolution that N allows.
+    The entries of trained kernels are not independent; for them this is the resolution that N allows.
     """
     j_squared = jnp.asarray(j_squared)
     return OrderParameters(jnp.sqrt(j_squared / num_outputs), j_squared * (2.0 / (num_inputs * num_outputs)) ** 0.5)

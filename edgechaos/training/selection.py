@@ -127,7 +127,7 @@ def require_measurable(params: optax.Params, chosen: Selection) -> None:
     names = [name for kernel in chosen.measured for name in kernel.names]
     for name, is_finite in zip(names, jnp.isfinite(j_squared).tolist(), strict=True):
         if not is_finite:
-            raise ValueError(f"hold_at_edge: J^2 of '{name}' is no number: an entry is NaN, infinite or too large")
+            raise ValueError(f"hold_at_edge: J^2 of '{name}' is not a number: an entry is NaN, infinite or too large")
 
 
 def is_placeholder(params: Any) -> bool:

@@ -79,7 +79,7 @@ CLAIMS = (
     ),
     Claim(
         text="Fig. 2: test loss is least at J = 1; J^2 at the least smoothed loss",
-        brief="Fig. 2: test loss is least at J² = 1",
+        brief="Fig. 2: the test loss is least at J² = 1",
         results="fig2",
         paper="1",
         allowed=around(1.0, 0.15),
@@ -91,7 +91,7 @@ CLAIMS = (
     ),
     Claim(
         text="the same for the loss at the best temperature (ours); J^2 at the least smoothed calibrated loss",
-        brief="the same, once the logits are calibrated",
+        brief="Fig. 2: the same for the loss of calibrated logits",
         results="fig3",
         paper="1 (ours)",
         allowed=around(1.0, 0.15),
@@ -123,7 +123,7 @@ CLAIMS = (
     ),
     Claim(
         text="Fig. 3a: slope A of the paper's run",
-        brief="Fig. 2, 3a: J² grows by A per epoch",
+        brief="Fig. 3a: growth A of J² per epoch",
         results="fig2",
         paper=f"{paper.CONSTANT_D * paper.SCALE_FACTOR:.3g} (from the authors' D)",
         allowed=around(paper.CONSTANT_D * paper.SCALE_FACTOR, 0.03),
@@ -156,7 +156,7 @@ CLAIMS = (
     ),
     Claim(
         text="Fig. 3b: A is linear in eta; largest relative deviation from Eq. 5",
-        brief="Fig. 3b: A is proportional to the learning rate; largest deviation",
+        brief="Fig. 3b: A is proportional to the learning rate; largest relative deviation",
         results="fig3",
         paper="0",
         allowed=at_most(0.03),
@@ -181,7 +181,7 @@ CLAIMS = (
     ),
     Claim(
         text="the same up to the paper's alpha = 0.95",
-        brief="Fig. 3c: and to 1 / (1 - momentum), up to 0.95",
+        brief="Fig. 3c: A is proportional to 1 / (1 - momentum), up to a momentum of 0.95; the same",
         results="fig3",
         paper="0",
         allowed=at_most(0.03),
@@ -193,7 +193,7 @@ CLAIMS = (
     ),
     Claim(
         text="Fig. 3d: A is linear in 1 / B; largest relative deviation",
-        brief="Fig. 3d: and to 1 / B",
+        brief="Fig. 3d: A is proportional to 1 / (batch size B); the same",
         results="fig3",
         paper="0",
         allowed=at_most(0.03),
@@ -217,7 +217,7 @@ CLAIMS = (
     ),
     Claim(
         text="Fig. 4a: equal scale factors have equal trajectories; largest range of J^2 below 1 over its mean",
-        brief="Fig. 4: equal scale factors, equal trajectories; range of J²",
+        brief="Fig. 4: runs with equal scale factors have equal J²; relative range of J²",
         results="fig4-scaled",
         paper="0",
         allowed=at_most(0.05),
@@ -240,7 +240,7 @@ CLAIMS = (
     ),
     Claim(
         text="Fig. 5a: rescaled trajectories are equal below J^2 = 1; largest range over the mean",
-        brief="Fig. 5: rescaled trajectories are equal below J² = 1; range",
+        brief="Fig. 5: against the rescaled epoch all runs have equal J² below 1; relative range",
         results="fig5-scaled",
         paper="0",
         allowed=at_most(0.05),
@@ -275,7 +275,7 @@ CLAIMS = (
     ),
     Claim(
         text="Fig. 6: lambda = 9e-5 ends at the edge; lambda that ends at J^2 = 1",
-        brief="Fig. 6: the λ that ends at J² = 1",
+        brief="Fig. 6: the weight decay λ that ends at J² = 1",
         results="fig6-scaled",
         paper="9e-05",
         allowed=around(paper.WEIGHT_DECAY, 0.1),
@@ -286,7 +286,7 @@ CLAIMS = (
     ),
     Claim(
         text="Fig. 6b: accuracy is best with it; accuracy with 9e-5 less that of the best other decay",
-        brief="Fig. 6: accuracy with it, less that of the best other λ",
+        brief="Fig. 6: accuracy is best with this λ; accuracy minus that of the best other λ",
         results="fig6-scaled",
         paper="0 or more",
         allowed=at_least(-0.001),
@@ -309,7 +309,7 @@ CLAIMS = (
     ),
     Claim(
         text="Eq. 9 is close to the decay that ends at the edge; their ratio",
-        brief="Eq. 9 gives that λ; ratio",
+        brief="Eq. 9 predicts this λ; predicted over measured λ",
         results="fig6-scaled",
         paper="1",
         allowed=(0.8, 1.25),
@@ -343,7 +343,7 @@ CLAIMS = (
     ),
     Claim(
         text="J0 and J tell the chaos of trained weights (ours); exponent at epoch 200 over the predicted one",
-        brief="Fig. 7: J0 and J tell the chaos of trained weights; exponent over theory's",
+        brief="Fig. 7: J0 and J tell how chaotic trained weights are; measured over predicted exponent",
         results="fig7",
         paper="1 (ours)",
         allowed=around(1.0, 0.1),

@@ -5,6 +5,8 @@ import functools
 import importlib
 import logging
 import os
+import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -78,6 +80,9 @@ def run(
 
 def _parse(name: str, known: Mapping[str, fields.Field], arguments: list[str]) -> list[str]:
     """The flags of a command line; what they cannot take ends the program."""
+    number = sum(re.fullmatch(r"--?config(=.*)?", argument) is not None for argument in arguments)
+    if number > 1:
+        fail(f"config: is given {number} times; give one file")
     path = _config_flag_text(name).partition(":")[0]
     try:
         is_file = Path(path).is_file()
@@ -106,13 +111,32 @@ def _set_up(is_sweep: bool) -> None:
 @contextlib.contextmanager
 def _errors_in_a_line() -> Iterator[None]:
     """An interruption, and an error that a user can mend, end the program without a traceback."""
+    former, sys.unraisablehook = sys.unraisablehook, _end_if_interrupted
     try:
         yield
     except KeyboardInterrupt as stop:
-        print(str(stop) or "interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # once more while the program ends: no traceback either
+        _say_interrupted(stop)
         sys.exit(130)
     except (UserError, OSError) as error:
         fail(f"{processes.name()} {error}" if processes.name() else error)
+    finally:
+        sys.unraisablehook = former
+
+
+def _say_interrupted(stop: BaseException | None) -> None:
+    """Where an interrupted run goes on."""
+    print(str(stop or "") or "interrupted; the same command continues from the last checkpoint", file=sys.stderr)
+
+
+def _end_if_interrupted(lost: Any) -> None:
+    """Ends the program by a Ctrl-C in a callback, such as one of the garbage collector, where no exception gets out."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    _say_interrupted(lost.exc_value)
+    sys.stderr.flush()
+    os._exit(130)
 
 
 @contextlib.contextmanager
@@ -155,7 +179,7 @@ def _connect() -> None:
     if flags.FLAGS["distributed"].value:
         processes.connect(*where)
     elif any(value is not None for value in where):
-        raise UserError("coordinator, num_processes, process_index: are of use with --distributed only")
+        raise UserError("coordinator, num_processes, process_index: can be used only with --distributed")
 
 
 def seeds(config: RunConfig) -> str:

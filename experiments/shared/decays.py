@@ -26,7 +26,7 @@ SHOWN = {
 def require_zero(config: TrainingConfig) -> None:
     """Raises a UserError unless one of the swept decays is 0."""
     if 0.0 not in config.sweep.get("weight_decay", ()):
-        raise UserError("sweep.weight_decay: must contain 0, because some numbers are those without decay")
+        raise UserError("sweep.weight_decay: must contain 0, because some numbers need a run without decay")
 
 
 def describe(row: dict[str, float]) -> str:

@@ -24,7 +24,9 @@ def require_devices() -> None:
     except (RuntimeError, AssertionError) as error:
         asked = os.environ.get("JAX_PLATFORMS", "")
         reason = "".join(f" ({line[:200]})" for line in str(error).strip().splitlines()[:1])
-        raise UserError(f"JAX_PLATFORMS = '{asked}': JAX finds no such device here{reason}; unset it") from error
+        raise UserError(
+            f"JAX_PLATFORMS = '{asked}': JAX finds no such device on this machine{reason}; unset it"
+        ) from error
 
 
 def as_dict(config: Any, path: str) -> dict[str, Any]:

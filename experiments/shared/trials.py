@@ -65,7 +65,7 @@ def search(
         if not np.isclose(earlier, decay, rtol=1e-9):
             raise UserError(
                 f"'{path}': trial {index + 1} had the decay {earlier:g}, but this search asks for {decay:g}; its seed, "
-                "range or version of Optuna is another one: remove the file"
+                "range or the version of Optuna has changed; remove the file"
             )
         study.tell(trial, float(done["accuracy"][index]))
         bar.set_postfix_str(f"lambda {study.best_params['weight_decay']:.3g}, accuracy {study.best_value:.4f}")

@@ -284,7 +284,7 @@ def test_unknown_name(name):
     [b"", b"\0\0\x0d\1\0\0\0\1\0", b"\0\0\x08\1\0\0\0\5abc", b"\0\0\x08\1\0\0\0\1abc", b"\0\0\x08\2\0\0\0\1abc"],
 )
 def test_not_an_idx_file(content):
-    with pytest.raises(UserError, match=r"not an IDX file|IDX header promises"):
+    with pytest.raises(UserError, match=r"not an IDX file|the IDX header announces"):
         mnist_family.parse_idx(content)
 
 

@@ -158,7 +158,7 @@ def test_command_writes_table_and_figure(tmp_path):
     assert read_npz(tmp_path / "run" / "guideline.npz")["held"].shape == (2, 20)
     assert (tmp_path / "run" / "guideline.png").read_bytes().startswith(b"\x89PNG")
     assert "use weight decay lambda = " in result.stdout
-    assert "take this for an upper bound" in result.stdout
+    assert "use this as an upper bound" in result.stdout
 
 
 def test_command_takes_a_file_and_refuses_a_bad_probe(tmp_path):
@@ -206,8 +206,8 @@ def test_own_data_are_flattened(tmp_path):
         ({"x_train": np.ones((5, 6))}, "x_train has 5 samples, y_train 6"),
         ({"x_test": np.ones((3, 7))}, "x_train has 6 numbers per sample, x_test 7"),
         ({"y_train": np.array([0, 1, 2, 0, 1, 9])}, r"labels must be 0 ... classes - 1"),
-        ({"y_train": np.array([0, 1, -1, 0, 1, 2])}, "y_train has the label -1, but labels count from 0"),
-        ({"y_test": np.array([0, 1, 3])}, "no others in y_test"),
+        ({"y_train": np.array([0, 1, -1, 0, 1, 2])}, "y_train has the label -1, but labels must count from 0"),
+        ({"y_test": np.array([0, 1, 3])}, "y_test must have no others"),
         ({"y_train": np.ones((6, 3))}, r"y_train \(6, 3\) float64: must be integers \[samples\]"),
         ({"x_train": np.array(["a"] * 6)}, r"x_train .*: must be real numbers \[samples, ...\]"),
     ],
@@ -229,7 +229,10 @@ def test_own_data_must_exist():
         ({"learning_rate": -0.1}, "learning_rate = -0.1: must be > 0"),
         ({"learning_rate": np.nan}, "learning_rate = nan: must be > 0"),
         ({"momentum": 1.0}, r"momentum = 1.0: must be in \[0, 1\)"),
-        ({"learning_rate": 1e-6}, r"learning_rate = 1e-06: J\^2 grows by .* too little to tell D = .*; try 0.0001"),
+        (
+            {"learning_rate": 1e-6},
+            r"learning_rate = 1e-06: J\^2 grows by .* too little to measure D .*; try 0.0001",
+        ),
     ],
 )
 def test_numbers_that_tell_nothing_are_refused(changes, message):
@@ -260,7 +263,7 @@ def test_data_that_tell_nothing_are_refused(dataset, message):
 @pytest.mark.parametrize("learning_rate", [0.005, 1e-3])
 def test_a_probe_that_is_too_short_does_not_say_that_nothing_grows(learning_rate):
     """J^2 of the digits grows at these rates, with D of 18 to 31."""
-    with pytest.raises(ValueError, match=r"too few at this learning rate|too little to tell D"):
+    with pytest.raises(ValueError, match=r"too few at this learning rate|too little to measure D"):
         ec.recommend(DIGITS, learning_rate=learning_rate)
 
 

@@ -250,7 +250,7 @@ ONES = jnp.ones((4, 3))
 @pytest.mark.parametrize(
     ("blocks", "x", "options", "message"),
     [
-        ([], ONES, {}, "blocks: there is none"),
+        ([], ONES, {}, "blocks: the list is empty"),
         ([jnp.tanh], ONES, {"num_probes": 0}, "num_probes = 0: must be >= 1"),
         ([jnp.tanh], ONES.at[1, 1].set(jnp.nan), {}, "x = nan: must be finite"),
         ([jnp.tanh], ONES.astype(int), {}, r"x = array of int32\[4, 3\]: must be real numbers"),

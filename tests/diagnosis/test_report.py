@@ -266,7 +266,7 @@ def test_damaged_safetensors_is_told(tmp_path, damage):
     content = path.read_bytes()
     assert damage(content) != content
     path.write_bytes(damage(content))
-    with pytest.raises(UserError, match="is incomplete, or not what its name says"):
+    with pytest.raises(UserError, match="is incomplete, or its content is not what its name says"):
         read_weights(path)
 
 
@@ -277,7 +277,7 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"must be an \.npz or a \.safetensors file"):
         read_weights(tmp_path / "w.pt")
     np.savez(tmp_path / "objects.npz", a=np.array([{}], object))
-    with pytest.raises(UserError, match="holds no array that can be read; 'a' is pickled Python objects"):
+    with pytest.raises(UserError, match="has no array that can be read; 'a' is pickled Python objects"):
         read_weights(tmp_path / "objects.npz")
 
 

@@ -217,15 +217,15 @@ X = jnp.ones((2, 4))
         (lambda: ec.tap([], "*"), "model = list: must be"),
         (
             lambda: ec.jacobian_profile(ec.tap([double], "*tanh"), X, KEY),
-            r"'\*tanh' fits nothing in the model; there are input, 0_double:in, 0_double",
+            r"'\*tanh' matches nothing in the model; there are input, 0_double:in, 0_double",
         ),
         (
             lambda: ec.jacobian_profile(ec.tap([double, jnp.tanh], "0_double", start="1_tanh"), X, KEY),
-            "nothing that is tapped comes after '1_tanh'",
+            "no tapped tensor comes after '1_tanh'",
         ),
         (
             lambda: ec.jacobian_profile(ec.tap([double], "*double"), X.astype(int), KEY),
-            "x = array of int32: must be real numbers, or `start` behind",
+            "x = array of int32: must be real numbers, or `start` must name",
         ),
         (lambda: ec.jacobian_profile(ec.tap([lambda h: h - h.mean(0)], "0*"), X, KEY), "mixes samples"),
         (lambda: ec.jacobian_profile(ec.tap([double], "0*"), X, KEY, names=["a"]), "a tap has names of its own"),

@@ -86,15 +86,15 @@ def test_data_need_not_be_aligned(tmp_path):
     [
         ("[" * 100_000, "recursion"),
         ('{"a": ' * 100_000, "recursion"),
-        ("[]", "no JSON object"),
+        ("[]", "not a JSON object"),
         ("\udcff{}", "Expecting value"),
         ('{"a": 1, "a": 2}', "a name twice"),
         ({"a": ONE, "b": entry("F32", [2, 2], 8, 24)}, "share bytes"),
         ({f"{i}": ONE for i in range(4000)}, "share bytes"),
         ({"a": entry("F32", [2, 2], 0, 17)}, "does not fit its 17 bytes"),
-        ({"a": entry("F32", [2.0, 2], 0, 16)}, "no whole number"),
-        ({"a": entry("F32", [True, 4], 0, 16)}, "no whole number"),
-        ({"a": entry("F32", [-2, -2], 0, 16)}, "no whole number"),
+        ({"a": entry("F32", [2.0, 2], 0, 16)}, "not a whole number"),
+        ({"a": entry("F32", [True, 4], 0, 16)}, "not a whole number"),
+        ({"a": entry("F32", [-2, -2], 0, 16)}, "not a whole number"),
         ({"a": entry("F32", 4, 0, 16)}, "int"),
         ({"a": entry("F32", [0, 10**30], 0, 0)}, ""),
         ({"a": 3}, "int"),
@@ -106,7 +106,7 @@ def test_data_need_not_be_aligned(tmp_path):
 def test_hostile_headers_are_refused_in_a_sentence(tmp_path, header, reason):
     path = write(tmp_path / "w.safetensors", header, bytes(24))
     with pytest.raises(
-        UserError, match=f"'.*w.safetensors' cannot be read: it is incomplete, or not .*{reason}"
+        UserError, match=f"'.*w.safetensors' cannot be read: it is incomplete, or its content is not .*{reason}"
     ) as caught:
         read_weights(path)
     assert not any(word in str(caught.value) for word in ("damaged", "remove"))
@@ -128,7 +128,7 @@ def test_names_are_shown_harmlessly(tmp_path):
         "two\\nrows",
     ]
     same = {"a\n": ONE, "a\\n": entry("F32", [2, 2], 16, 32)}
-    with pytest.raises(UserError, match="look the same"):
+    with pytest.raises(UserError, match="are printed in the same way"):
         read_weights(write(tmp_path / "same.safetensors", same, bytes(32)))
 
 
@@ -148,9 +148,9 @@ def test_several_files_with_an_index(tmp_path):
     read = read_weights(index)
     assert {name: array.mean() for name, array in read.items() if isinstance(array, np.ndarray)} == {"one": 1, "two": 2}
     wrong: tuple[tuple[object, str], ...] = (
-        ("../one.safetensors", "which is no .safetensors file beside it"),
-        ("three.safetensors", "which is not there; fetch all parts"),
-        ("two.safetensors", "says that 'one' is in 'two.safetensors', where it is not"),
+        ("../one.safetensors", "which is not a .safetensors file in the same folder"),
+        ("three.safetensors", "which does not exist; download all parts"),
+        ("two.safetensors", "says that 'one' is in 'two.safetensors', but it is not there"),
         (3, "must say for each name in which file"),
     )
     for name, message in wrong:
@@ -189,7 +189,7 @@ def test_folders_of_orbax(tmp_path):
         manager.save(3, args=ocp.args.StandardSave(TREE))
     same_as_tree(read_weights(tmp_path / "run" / "3"))
     same_as_tree(read_weights(tmp_path / "params"))
-    with pytest.raises(UserError, match="holds no checkpoint of Orbax; name the folder of one step"):
+    with pytest.raises(UserError, match="holds no checkpoint of Orbax; give the folder of one step"):
         read_weights(tmp_path / "run")
     with ocp.CheckpointManager(tmp_path / "two") as manager:
         both = ocp.args.Composite(one=ocp.args.StandardSave(TREE), two=ocp.args.StandardSave(TREE))
@@ -208,7 +208,7 @@ def test_npz_with_objects_and_other_members(tmp_path):
 
 def test_npz_that_would_fill_the_memory_is_refused(tmp_path):
     np.savez_compressed(tmp_path / "w.npz", a=np.zeros(2**29, np.uint8))
-    with pytest.raises(UserError, match=r"would fill 0\.5 GiB, more than 200 times its size; not unpacked"):
+    with pytest.raises(UserError, match=r"would fill 0\.5 GiB, more than 200 times its size, so it was not unpacked"):
         read_weights(tmp_path / "w.npz")
 
 

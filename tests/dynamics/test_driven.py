@@ -111,23 +111,32 @@ def squares_of_short_trajectories(kernel, key, num_iterations):
     return (exponents.mean(0) ** 2).sum()
 
 
-@pytest.mark.parametrize("seed", [0, 2])
-def test_gradient_flossing_leads_out_of_strong_chaos(seed):
-    """From exponents of 0.19 and 0.25 (J = 3) by steps of a fixed length, on trajectories of 10 iterations."""
-    kernel = ec.init_kernel(jax.random.key(seed), 32, j=3.0)
-
-    def step(kernel, key):
-        gradient = jax.grad(squares_of_short_trajectories)(kernel, key, 10)
-        return kernel - 0.3 * gradient / jnp.linalg.norm(gradient), None
+def test_gradient_flossing_of_short_trajectories():
+    """20 short steps bring exponents of 10 iterations near 0 at J = 3, in each of five kernels; random steps do not."""
 
     @jax.jit
-    def largest(kernel):
-        x0 = jax.random.normal(KEY, (32,))
-        return ec.lyapunov_exponent(lambda x: jnp.tanh(x @ kernel), x0, KEY, 500, 200).exponent
+    @jax.vmap
+    def sizes(seed):
+        def size(kernel):
+            return squares_of_short_trajectories(kernel, KEY, 10) ** 0.5
 
-    flossed, _ = jax.jit(lambda kernel: jax.lax.scan(step, kernel, jax.random.split(KEY, 40)))(kernel)
-    assert largest(kernel) > 0.15
-    assert abs(largest(flossed)) < largest(kernel) / 3
+        def floss(kernel, _):
+            gradient = jax.grad(size)(kernel)
+            return kernel - 0.05 * gradient / jnp.linalg.norm(gradient), None
+
+        def stray(kernel, key):
+            direction = jax.random.normal(key, kernel.shape)
+            return kernel - 0.05 * direction / jnp.linalg.norm(direction), None
+
+        kernel, keys = ec.init_kernel(jax.random.key(seed), 32, j=3.0), jax.random.split(KEY, 20)
+        flossed, strayed = (jax.lax.scan(step, kernel, keys)[0] for step in (floss, stray))
+        return size(kernel), size(flossed), size(strayed)
+
+    before, flossed, strayed = (np.asarray(one) for one in sizes(jnp.arange(5)))
+    assert (before > 0.2).all()
+    assert (flossed < before / 3).all()
+    assert flossed.mean() < before.mean() / 5
+    assert (strayed > before / 1.5).all()
 
 
 def test_gradients_of_chaotic_trajectories_grow_with_their_length():
@@ -159,20 +168,53 @@ def reference(columns):
 
 
 @pytest.mark.parametrize("condition", [1.0, 30.0, 1e3, 1e5])
-def test_both_ways_are_orthogonal_and_agree_with_numpy(condition):
+def test_both_factorisations_agree_with_numpy(condition):
     rng = np.random.default_rng(3)
     left, right = (np.linalg.qr(rng.normal(size=(size, 8)))[0] for size in (100, 8))
     columns = jnp.asarray(1e15 * left @ np.diag(np.geomspace(1, 1 / condition, 8)) @ right.T, jnp.float32)
-    frame, logarithms = frames.orthonormalise(columns)
+    exact, exact_logarithms = frames.orthonormalise(columns.T)
+    frame, logarithms = frames.factorise(columns.T)
     eps = float(np.finfo(np.float32).eps)
-    np.testing.assert_allclose(np.asarray(frame.T @ frame), np.eye(8), atol=20 * eps)
+    np.testing.assert_allclose(np.asarray(exact @ exact.T), np.eye(8), atol=20 * eps)
     # rounding of the columns themselves moves the smallest entry by condition x eps
-    np.testing.assert_allclose(logarithms, reference(columns)[1], atol=20 * eps * (condition + 40))
+    np.testing.assert_allclose(exact_logarithms, reference(columns)[1], atol=20 * eps * (condition + 40))
+    # the fast one is orthonormal up to eps x condition^2, as far as it goes
+    loose = 20 * eps * min(condition, 1e3) ** 2
+    np.testing.assert_allclose(np.asarray(frame @ frame.T), np.eye(8), atol=20 * eps + loose)
+    np.testing.assert_allclose(logarithms, reference(columns)[1], atol=20 * eps * (condition + 40) + loose)
+
+
+@pytest.mark.parametrize("num_iterations", [6, 200])
+def test_a_loose_factorisation_leaves_exponents_as_they_are(num_iterations):
+    """All 60 exponents of a tanh network in float32 beside a loop of QR in float64.
+
+    The fast factorisations are off by up to some percent where the smallest singular value of a random kernel is; in
+    the sum over the iterations that cancels.
+    """
+    rng = np.random.default_rng(5)
+    wide, frame = rng.normal(size=(60, 60)) * 1.1 / 60**0.5, rng.normal(size=(60, 60))
+    kernel, begin = jnp.asarray(wide, jnp.float32), frames.start_frame(jnp.asarray(frame.T, jnp.float32))
+
+    def iterate(carry, is_last):
+        new, push = jax.linearize(lambda x: jnp.tanh(x @ kernel), carry[0])
+        frame, growth = frames.push_frame(carry[1], push, jnp.dtype("float32"), is_last)
+        return (new, frame), growth
+
+    is_last = jnp.arange(num_iterations) == num_iterations - 1
+    (_, last), growth = jax.lax.scan(iterate, (jnp.full(60, 0.3), begin), is_last)
+    found = frames.spread(frames.complete(growth, last)).mean(0)
+
+    x, (frame, _), total = np.full(60, 0.3), np.linalg.qr(frame), 0.0
+    for _ in range(num_iterations):
+        x = np.tanh(x @ wide)
+        frame, logarithms = reference(((1 - x**2)[:, None] * wide.T) @ frame)
+        total = total + logarithms
+    np.testing.assert_allclose(found, total / num_iterations, atol=2e-3)
 
 
 def test_vanished_and_equal_columns_are_minus_infinity_or_rounding():
     columns = jnp.ones((5, 3)).at[:, 2].set(0)
-    frame, logarithms = frames.orthonormalise(columns)
+    frame, logarithms = frames.factorise(columns.T)
     assert np.isfinite(frame).all()
     assert float(logarithms[0]) == pytest.approx(np.log(5) / 2)
     assert logarithms[1] < -10

@@ -87,7 +87,7 @@ def test_stopped_simulation_resumes_with_the_same_bits(finished, tmp_path, how):
     _, messages = process.communicate(timeout=60)
     if how == signal.SIGTERM:
         assert process.returncode == 130
-        assert "the same command goes on" in messages
+        assert "the same command continues" in messages
         assert "Traceback" not in messages
     assert processes.steps(broken / "diagram-0")
     assert run(broken, *SMALL).returncode == 0

@@ -13,7 +13,13 @@ from tests import processes
 from tests.processes import ROOT, wait_for
 
 command, run = functools.partial(processes.command, "fig3"), functools.partial(processes.run, "fig3")
-SMALL = ("--config.epochs=6", "--config.num_seeds=2")
+# two to three values along each axis, beside the run of (a)
+RUNS = {
+    "learning_rate": (0.02, 0.005, 0.01, 0.02, 0.01, 0.01, 0.01, 0.01, 0.01),
+    "momentum": (0.5, 0.0, 0.0, 0.0, 0.5, 0.9, 0.0, 0.0, 0.0),
+    "batch_size": (32, 32, 32, 32, 32, 32, 16, 64, 128),
+}
+SMALL = ("--config.epochs=6", "--config.num_seeds=2", *(f"--config.sweep.{name}={RUNS[name]}" for name in RUNS))
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +44,15 @@ def test_work_directory_explains_itself(finished):
     described = {"config.json", "provenance.json", "prediction.json", ".lock", "summary.json"}
     assert {path.name for path in workdir.iterdir()} == described | {"fig3.png", "fig3.pdf", "history.npz"}
     arrays = read_npz(workdir / "history.npz")
-    assert arrays["j_squared"].shape == (58, 7)
+    assert arrays["j_squared"].shape == (18, 7)
     assert json.loads((workdir / "provenance.json").read_text())["arrays"].keys() == arrays.keys()
     assert not arrays["diverged"].any()
     np.testing.assert_array_equal(arrays["epochs_done"], 6)
     summary = json.loads((workdir / "summary.json").read_text())
     assert summary["predicted"].keys() == summary["measured"].keys() == summary["meaning"].keys()
-    assert len(summary["runs"]) == 29
+    assert len(summary["runs"]) == 9
     assert {row["verdict"] for row in summary["runs"]} <= {"follows", "deviates"}
-    assert result.stdout.count("deviation") >= 29
+    assert result.stdout.count("deviation") >= 9
 
 
 def test_member_alone_is_the_member_of_the_sweep(finished, tmp_path):

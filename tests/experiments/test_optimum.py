@@ -103,7 +103,7 @@ def test_figure_of_a_run_that_has_just_begun(config):
 
 def test_what_cannot_be_compared_is_refused(config, tmp_path):
     missing = optimum.Config(**{**vars(config), "histories": (str(tmp_path / "none"),)})
-    with pytest.raises(UserError, match="is no finished work directory of a sweep"):
+    with pytest.raises(UserError, match="is not a finished work directory of a sweep"):
         optimum.check(missing)
     other = optimum.Config(**{**vars(config), "sweep": {"learning_rate": (0.1,)}})
     with pytest.raises(UserError, match=r"sweep\.learning_rate: the runs differ in"):

@@ -14,7 +14,7 @@ from experiments import profile
 from experiments.shared import blocks
 from tests import processes
 
-SHORT = ("--config.epochs=1", "--config.num_seeds=2", "--config.width=16", "--config.depth=3")
+SHORT = ("--config.epochs=1", "--config.num_seeds=2", "--config.width=16", "--config.depth=2")
 KEY = jax.random.key(0)
 
 
@@ -31,9 +31,9 @@ def test_what_is_written(finished):
     summary, arrays = json.loads((workdir / "summary.json").read_text()), read_npz(workdir / "profile.npz")
     assert summary["predicted"].keys() == summary["measured"].keys() == summary["meaning"].keys()
     assert {name: array.shape for name, array in arrays.items()} == {
-        "chi": (4, 2, 2, 3),
-        "chi_error": (4, 2, 2, 3),
-        "weights_chi": (4, 2, 2, 3),
+        "chi": (4, 2, 2, 2),
+        "chi_error": (4, 2, 2, 2),
+        "weights_chi": (4, 2, 2, 2),
         "test_accuracy": (4, 2, 2),
     }
     assert (arrays["chi"] > 0).all()

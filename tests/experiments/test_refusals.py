@@ -1,8 +1,11 @@
 """What a command line, a config file or a machine can have wrong, each told in a sentence; without processes."""
 
 import dataclasses
+import gc
 import io
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -74,6 +77,16 @@ def test_fields_that_are_not_there(monkeypatch, argument, message):
     assert message in told("configs/fig3.py:digits", monkeypatch, argument)
 
 
+def test_two_config_files_are_one_too_many(monkeypatch, capsys):
+    """The flags library would take the last, and what came between for fields of it."""
+    line = ["fig2", "--config=configs/fig2.py:digits", "--config.epochs=3", "--config", "configs/fig3.py"]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(SystemExit) as ended:
+        cli._parse("fig2", KNOWN, line)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: config: is given 2 times; give one file\n"
+
+
 def test_config_must_be_what_ml_collections_makes():
     with pytest.raises(UserError, match=r"must return an ml_collections.ConfigDict, not a dict"):
         refusals.as_dict({"epochs": 3}, "own.py")
@@ -101,7 +114,7 @@ def test_a_device_that_is_not_there_is_said(monkeypatch, error):
 
     monkeypatch.setattr(jax, "devices", fail)
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
-    with pytest.raises(UserError, match="JAX_PLATFORMS = 'cuda': JAX finds no such device here") as caught:
+    with pytest.raises(UserError, match="JAX_PLATFORMS = 'cuda': JAX finds no such device on this machine") as caught:
         refusals.require_devices()
     assert "\n" not in str(caught.value)
 
@@ -161,7 +174,7 @@ def test_the_content_of_own_data_is_part_of_the_run(tmp_path):
             np.savez(directory / "history.npz", a=1)
     assert CONTENT in json.loads((directory / "config.json").read_text())
     write(1)
-    with pytest.raises(UserError, match="this file has another content"), cli._opened("fig2", *opened):
+    with pytest.raises(UserError, match="the content of this file has changed"), cli._opened("fig2", *opened):
         pass
 
 
@@ -235,3 +248,33 @@ def test_a_kernel_that_a_seed_of_our_own_lacks_is_named(fig7_config, tmp_path, m
     config = dataclasses.replace(fig7_config, fig2_workdir="", keep_kernels_at=(1, 6))
     with pytest.raises(UserError, match="has no kernel epoch-6 of each seed"):
         found(config, tmp_path / "run", monkeypatch)
+
+
+def test_an_interruption_that_python_cannot_raise_ends_the_program(monkeypatch, capsys):
+    """What is raised in a callback of the garbage collector is printed as a traceback and forgotten otherwise."""
+    statuses: list[int] = []
+
+    def interrupt(phase, info):
+        gc.callbacks.remove(interrupt)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "_exit", statuses.append)
+    former = sys.unraisablehook
+    with cli._errors_in_a_line():
+        gc.callbacks.append(interrupt)
+        gc.collect()
+    assert statuses == [130]
+    assert capsys.readouterr().err == "interrupted; the same command continues from the last checkpoint\n"
+    assert sys.unraisablehook is former
+
+
+def test_an_interruption_while_the_program_ends_is_left_to_the_system(capsys):
+    former = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as ended, cli._errors_in_a_line():
+            raise KeyboardInterrupt("interrupted after epoch 3")
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted after epoch 3\n"

@@ -53,6 +53,17 @@ def test_exponents_are_those_put_in(power, growth):
             assert found[name][0] == pytest.approx(power, abs=0.05), name
 
 
+def test_growth_is_that_of_one_run_per_learning_rate():
+    """A shorter run is the beginning of a longer one with the same seed: no measurement of its own, and too short."""
+    history = history_of(0.0, 1.0)
+    short = ~decays.lengths(history)["rescaled"]
+    expected = theories.compare(history)
+    history["j_squared"][short] = 0.25 + 3 * (history["j_squared"][short] - 0.25)
+    found = theories.compare(history)
+    for name in ("growth_exponent", "growth_exponent_error"):
+        assert found[name] == pytest.approx(expected[name], abs=1e-6)
+
+
 def test_both_lengths_are_in_the_sweep_and_the_largest_rate_is_in_both():
     history = history_of(0.0, 1.0)
     chosen = decays.lengths(history)

@@ -90,7 +90,7 @@ def test_a_bad_moment_sets_no_checkpoint_aside(tmp_path, monkeypatch, error, cau
 
     for name in ("_read", "_manager"):
         monkeypatch.setattr(checkpoints, name, fail)
-        with pytest.raises(UserError, match=rf"cannot be read just now \({reason}.*\); mend that"):
+        with pytest.raises(UserError, match=rf"cannot be read at the moment \({reason}.*\); correct this"):
             checkpoints.restore(folder, tree(0), "mine")
         monkeypatch.undo()
     assert value_of(restore(folder)) == 2

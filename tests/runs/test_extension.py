@@ -170,7 +170,7 @@ def test_fewer_seeds_than_there_are(few, tmp_path):
     run(tmp_path / "run", **{**FEW, "seeds": 3})
     result = processes.run("fig3", tmp_path / "run", config=config_file(tmp_path, **{**FEW, "seeds": 2}))
     assert result.returncode == 2
-    assert f"num_seeds = 2: '{tmp_path / 'run'}' holds 3 seeds; ask for as many or more" in result.stderr
+    assert f"num_seeds = 2: '{tmp_path / 'run'}' holds 3 seeds; give at least as many" in result.stderr
 
 
 def test_other_fields_are_refused_as_before(few, tmp_path):

@@ -57,5 +57,7 @@ def test_systems_without_such_files_have_memory_too(tmp_path):
 def test_what_does_not_fit_is_refused_with_its_size(monkeypatch):
     monkeypatch.setattr(machine, "free_memory", lambda: 4 * GIB)
     machine.require_memory("maps", 1.9 * GIB, "take fewer")
-    with pytest.raises(UserError, match=r"maps need 2.1 GiB of memory, half of what is free is 2 GiB; take fewer"):
+    with pytest.raises(
+        UserError, match=r"maps need 2.1 GiB of memory, but half of the free memory is 2 GiB; take fewer"
+    ):
         machine.require_memory("maps", 2.1 * GIB, "take fewer")

@@ -126,7 +126,7 @@ def test_data_are_known_by_their_content(tmp_path):
     for _ in range(2):
         with runs.work_directory(tmp_path, {**config, CONTENT: "aa"}):
             pass
-    refused = pytest.raises(UserError, match=r"dataset = 'own.npz': this file has another content than when")
+    refused = pytest.raises(UserError, match=r"dataset = 'own.npz': the content of this file has changed since")
     with refused, runs.work_directory(tmp_path, {**config, CONTENT: "bb"}):
         pass
     with pytest.raises(UserError, match=r"epochs 3 -> 4"), runs.work_directory(tmp_path, {**config, "epochs": 4}):

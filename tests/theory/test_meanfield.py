@@ -245,12 +245,16 @@ def test_gradient_of_the_edge():
 
 def test_arrays_jit_and_vmap_are_single_calls():
     j0, j = jnp.array([[0.0, 1.5], [3.0, -0.5]]), jnp.array([1.5, 2.0])
-    for function in (ec.chi, ec.predicted_distance, lambda j0, j: ec.fixed_point(j0, j).q0):
-        whole = function(j0, j)
-        assert whole.shape == (2, 2)
-        np.testing.assert_allclose(whole[1, 0], function(3.0, 1.5), rtol=1e-5)
-        np.testing.assert_allclose(jax.jit(function)(j0, j), whole, rtol=1e-5)
-        np.testing.assert_allclose(jax.vmap(function)(j0, jnp.broadcast_to(j, (2, 2))), whole, rtol=1e-4)
+
+    def all_of_them(j0, j):
+        return jnp.stack([ec.chi(j0, j), ec.predicted_distance(j0, j), ec.fixed_point(j0, j).q0])
+
+    whole = all_of_them(j0, j)
+    assert whole.shape == (3, 2, 2)
+    np.testing.assert_allclose(whole[:, 1, 0], all_of_them(3.0, 1.5), rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(all_of_them)(j0, j), whole, rtol=1e-5)
+    mapped = jax.vmap(all_of_them, in_axes=(0, None), out_axes=1)(j0, j)
+    np.testing.assert_allclose(mapped, whole, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

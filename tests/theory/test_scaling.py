@@ -56,6 +56,16 @@ def test_epochs_to_inverts_the_course(rate):
     np.testing.assert_allclose(ec.j_squared_after(epochs, 0.25, 0.0137, rate), target, rtol=1e-5)
 
 
+def test_epochs_to_takes_arrays_that_broadcast():
+    targets, rates = np.array([[0.5], [1.0], [0.1]]), np.array([0.0, 0.005, 0.02])
+    found = np.asarray(ec.epochs_to(targets, 0.25, 0.0137, rates))
+    assert found.shape == (3, 3)
+    for row, target in enumerate(targets[:, 0]):
+        for column, rate in enumerate(rates):
+            np.testing.assert_allclose(found[row, column], ec.epochs_to(target, 0.25, 0.0137, rate), rtol=1e-6)
+    np.testing.assert_array_equal(np.isinf(found), [[False, False, False], [False, False, True], [True, True, True]])
+
+
 def test_epochs_to_an_unreachable_target_is_infinite():
     assert ec.epochs_to(1.0, 0.25, 0.0137, 0.02) == jnp.inf  # relaxes to 0.685
     assert ec.epochs_to(1.0, 0.25, 0.0, 0.0) == jnp.inf

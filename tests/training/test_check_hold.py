@@ -55,7 +55,10 @@ def test_leaves_of_integers_and_without_entries_pass():
         (optax.chain(optax.adamw(1e-3), ec.hold_at_edge(two_sided=True)), "weight decay of its own"),
         (optax.MultiSteps(optax.chain(optax.adamw(1e-3), ec.hold_at_edge()), 5), "weight decay of its own"),
         (optax.chain(NOISY, optax.add_decayed_weights(-1e-3), ec.hold_at_edge()), "weight decay of its own"),
-        (optax.MultiSteps(optax.chain(optax.sgd(0.1), ec.hold_at_edge()), 100), "not acted within 64 steps"),
+        (
+            optax.MultiSteps(optax.chain(optax.sgd(0.1), ec.hold_at_edge()), 100),
+            "not changed the weights within 64 steps",
+        ),
         (optax.sgd(0.1), "there are 0"),
     ],
 )

@@ -88,7 +88,7 @@ def test_radius_by_chi_is_where_chi_is(target, activation):
         (lambda: constraints.keep_norm(measure="j"), "measure = 'j': must be one of j_squared, chi"),
         (lambda: constraints.keep_norm(how="hyperball"), "step: hyperball needs"),
         (lambda: constraints.keep_norm(-1.0, "hard"), "target = -1.0: must be > 0"),
-        (lambda: constraints.j_squared_at_chi(1e9), "chi does not come to it"),
+        (lambda: constraints.j_squared_at_chi(1e9), "chi does not reach it"),
         (lambda: constraints.hyperball(-1.0), "step = -1.0: must be >= 0 and finite"),
         (lambda: constraints.hard_sphere().init({"w": jnp.ones((3, 4))}), "no square kernel"),
     ],

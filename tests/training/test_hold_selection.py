@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -28,6 +29,18 @@ def test_each_measured_kernel_has_its_own_decay_and_the_others_the_mean():
     between = 1 - ((1 - shares["first"]["kernel"]) * (1 - shares["second"]["kernel"])) ** 0.5
     assert shares["last"]["kernel"] == pytest.approx(between, rel=0.01)
     assert shares["first"]["bias"] == shares["second"]["scale"] == 0
+
+
+def test_decays_of_a_run_are_told_as_lambda():
+    """delta (1 - alpha) / (2 eta) of the last decay, of the mean, and of the standard deviation by the mean square."""
+    delta, mean, deviation = np.array([0.1, 0.3]), np.array([0.2, 0.25]), np.array([0.05, 0.0])
+    state = ec.hold_at_edge().init(two_layers())
+    numbers = {"decay": delta, "mean_decay": mean, "mean_square_decay": mean**2 + deviation**2}
+    state = state._replace(**{name: jnp.asarray(values, jnp.float32) for name, values in numbers.items()})
+    held = ec.held_weight_decay(state, 0.04, 0.5)
+    np.testing.assert_allclose(held.weight_decay, delta * 0.5 / 0.08, rtol=1e-5)
+    np.testing.assert_allclose(held.mean, mean * 0.5 / 0.08, rtol=1e-5)
+    np.testing.assert_allclose(held.spread, deviation * 0.5 / 0.08, rtol=1e-4, atol=1e-3)
 
 
 def test_shared_is_one_decay_for_all():

@@ -23,6 +23,16 @@ def test_init_kernel_stands_where_asked(j0, j):
     assert abs(place.j_squared - j**2) < 4 * error.j_squared
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64])
+def test_init_kernel_has_the_type_that_was_asked_for(double, dtype):
+    """Also where J0 and J are NumPy's, whose type counts in float64; the numbers are those of float64, rounded."""
+    key, j0, j = jax.random.key(0), np.float64(1.0), np.float64(1.5)
+    kernel = ec.init_kernel(key, 50, j0, j, dtype)
+    assert kernel.dtype == dtype
+    noise = jax.random.normal(key, (50, 50), dtype).astype(jnp.float64)
+    np.testing.assert_allclose(kernel.astype(jnp.float64), 1 / 50 + 1.5 * noise / 50**0.5, rtol=0.02, atol=1e-3)
+
+
 @pytest.mark.parametrize("num_neurons", [64, 784])
 def test_classifier_has_the_papers_parameters(num_neurons):
     params = ec.Classifier(10).init(jax.random.key(0), jnp.zeros((1, num_neurons)))["params"]
