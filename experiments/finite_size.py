@@ -25,7 +25,7 @@ from edgechaos.runs.fields import declared, integer, numbers_tuple, real
 from edgechaos.runs.machine import require_memory
 from edgechaos.runs.resumable import all_once
 from edgechaos.theory import finite_size as theory
-from experiments.shared import cli, sweep
+from experiments.shared import sweep
 
 Known = dict[str, np.ndarray]
 _TOGETHER = 512 * 512 * 16  # entries of matrices that are iterated at once
@@ -138,7 +138,7 @@ def title(config: Config) -> str:
     """What was run, in one line."""
     sizes = f"N = {config.sizes[0]:,} to {config.sizes[-1]:,}"
     fewest = draws(config, config.sizes[-1])
-    return f"tanh, J0 = 0, {sizes}, {config.num_draws} draws of each ({fewest} of the largest), {cli.seeds(config)}"
+    return f"tanh, J0 = 0, {sizes}, {config.num_draws} draws of each ({fewest} of the largest)"
 
 
 def draw(figure: Figure, config: Config, arrays: Known) -> None:

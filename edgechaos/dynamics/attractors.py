@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -32,7 +33,11 @@ class Attractor:
     state: Float[Array, "*batch N"]
 
 
-def is_chaotic(exponent: Float[Array, "*batch"], standard_error: Float[Array, "*batch"], num_iterations: int) -> Array:
+def is_chaotic(
+    exponent: Float[Array | np.ndarray, "*batch"],
+    standard_error: Float[Array | np.ndarray, "*batch"],
+    num_iterations: int,
+) -> Array:
     """Whether an exponent is positive by three standard errors, and small differences grow e-fold over its iterations.
 
     On a torus a difference grows as time does at most, by a factor of 2 over the second half of a trajectory.
