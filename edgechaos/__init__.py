@@ -8,6 +8,7 @@ where its arguments are arrays.
 
 from edgechaos._version import __version__
 from edgechaos.diagnosis.depth import DepthLaw
+from edgechaos.diagnosis.effective import EffectiveOrderParameters, effective_order_parameters
 from edgechaos.diagnosis.guideline import Recommendation, recommend
 from edgechaos.diagnosis.jacobians import JacobianProfile, jacobian_profile
 from edgechaos.diagnosis.monitoring import monitor, monitored
@@ -50,6 +51,7 @@ from edgechaos.training.order import OrderParameters, order_parameter_errors, or
 __all__ = [
     "Classifier",
     "DepthLaw",
+    "EffectiveOrderParameters",
     "FixedPoint",
     "HeldDecay",
     "HoldState",
@@ -72,6 +74,7 @@ __all__ = [
     "chi",
     "convert_weight_decay",
     "edge_of_chaos",
+    "effective_order_parameters",
     "epochs_to",
     "fit_slope",
     "fixed_point",

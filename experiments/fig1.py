@@ -22,6 +22,7 @@ from edgechaos.runs.fields import declared, integer, one_of, real
 from edgechaos.runs.resumable import once
 from edgechaos.runs.simulate import cells_at_once, require_cells, simulate_seeds
 from edgechaos.theory.activations import ACTIVATIONS
+from edgechaos.theory.finite_size import watched_j
 from edgechaos.theory.meanfield import LARGEST_J
 from experiments.shared import cli, sweep
 
@@ -127,7 +128,10 @@ def draw(figure: Figure, config: Config, arrays: dict[str, np.ndarray]) -> None:
 
     x, y, edge = arrays["j0_over_j"], arrays["inverse_j"], arrays["edge"]
     plotting.phase_map(simulated, x, y, arrays["distance"].mean(0), edge)
-    simulated.set_title("(b) asymptotic distance, simulated")
+    if config.activation == "tanh":
+        seen = float(watched_j(config.num_neurons, config.num_iterations))
+        plotting.finite_edge(simulated, seen, f"chaos seen at N = {config.num_neurons:,}, theory")
+    simulated.set_title("(b) asymptotic distance, simulated: one matrix for all cells of a draw")
     simulated.legend(loc="upper left")
 
     label = "$|x - x'| / \\sqrt{N}$"

@@ -12,6 +12,7 @@ _PIECE = 2**20  # entries in float64 at once
 _WHOLE = 2**24  # entries, up to which a kernel is kept in float32 between two products
 _FEW = 4  # singular values
 _ITERATIONS = 12
+_PROBES = 64  # random signs that tell the effective size to a few per cent
 _CLEAR = 5  # standard errors of the null distribution
 # of the Tracy-Widom law of order 1 (mean -1.2, standard deviation 1.3): exceeded once in some million kernels
 _CLEAR_EDGE = 7.0
@@ -35,11 +36,15 @@ class Entries(NamedTuple):
       kurtosis: excess kurtosis of the entries; 0 for normal ones, -1.2 for uniform ones.
       norm_shares: share of |W - mean|_F^2 in each of the four largest singular values.
       symmetry: correlation of W_ij with W_ji, i != j; NaN unless inputs and outputs are as many.
+      effective_size: N of independent entries with as many directions; NaN unless it is a map.
+      gain: by how much J^2 is larger for a small state, whose weights in and out correlate in size; likewise.
     """
 
     kurtosis: float
     norm_shares: tuple[float, ...]
     symmetry: float
+    effective_size: float = np.nan
+    gain: float = np.nan
 
 
 def moments(leaf: Shaped[np.ndarray, "..."]) -> Moments:
@@ -84,8 +89,11 @@ def examine(matrix: Shaped[np.ndarray, "n_in n_out"], found: Moments, is_map: bo
     kept = list(_pieces(rows, found)) if rows.size <= _WHOLE else None
     pieces = (lambda: _pieces(rows, found)) if kept is None else (lambda: kept)
     is_square = matrix.shape[0] == matrix.shape[1]
-    symmetry = _symmetry(rows, found, pieces) if is_map and is_square else np.nan
-    return Entries(found.kurtosis, _norm_shares(rows.shape, pieces), symmetry)
+    norm_shares = _norm_shares(rows.shape, pieces)
+    if not (is_map and is_square):
+        return Entries(found.kurtosis, norm_shares, np.nan)
+    size, gain = _effective(rows.shape, pieces)
+    return Entries(found.kurtosis, norm_shares, _symmetry(rows, found, pieces), size, gain)
 
 
 def _standard(piece: Shaped[np.ndarray, "..."], found: Moments) -> Float[np.ndarray, "..."]:
@@ -115,6 +123,20 @@ def _norm_shares(shape: tuple[int, int], pieces: Callable[[], Iterable[_Piece]])
             gram += image.T @ image
     values = np.linalg.eigvalsh(gram)[::-1][:count]
     return tuple(float(value) for value in values / (shape[0] * shape[1]))
+
+
+def _effective(shape: tuple[int, int], pieces: Callable[[], Iterable[_Piece]]) -> tuple[float, float]:
+    """2 (tr G)^2 / tr(G^2) with G = W^T W by random signs, and N sum_i a_i b_i / (sum a)^2 of the norms; one pass."""
+    signs = np.random.default_rng(1).choice(np.array([-1, 1], np.float32), (shape[1], _PROBES))
+    images, inputs, outputs = np.zeros_like(signs), np.zeros(shape[0]), np.zeros(shape[1])
+    for place, piece in pieces():
+        images += piece.T @ (piece @ signs)
+        squares = piece**2
+        inputs[place] = squares.sum(1)
+        outputs += squares.sum(0)
+    total = inputs.sum()
+    square_of_gram = float((images.astype(np.float64) ** 2).sum()) / _PROBES
+    return float(2 * total**2 / square_of_gram), float(shape[0] * (inputs @ outputs) / total**2)
 
 
 def _symmetry(rows: Shaped[np.ndarray, "N N"], found: Moments, pieces: Callable[[], Iterable[_Piece]]) -> float:

@@ -17,6 +17,7 @@ from edgechaos.diagnosis.roles import NORMALISED, is_more_than_layers, unjudged
 from edgechaos.diagnosis.rows import AS_AT_INITIALISATION, PhaseReport, Row
 from edgechaos.diagnosis.weights import Unread, read_weights
 from edgechaos.theory.activations import Activation, activation_function
+from edgechaos.theory.finite_size import band
 from edgechaos.theory.meanfield import LARGEST_J, chi, edge_of_chaos
 from edgechaos.training.kernels import Axes, Kernel, NoKernel, path_name, read_kernel
 from edgechaos.training.names import LAYOUTS, layouts
@@ -182,20 +183,27 @@ def _judged(rows: list[Row], activation: Activation, is_more_than_layers: bool) 
         return rows
     theory = _theory([row.j0 for row in judged], [row.j_squared for row in judged], activation)
     of = dict(zip([row.path for row in judged], theory.tolist(), strict=True))
-    return [_judge(row, of[row.path], is_more_than_layers) if row.path in of else row for row in rows]
+    knows_sizes = activation in _SLOPE_AT_0
+    return [_judge(row, of[row.path], is_more_than_layers, knows_sizes) if row.path in of else row for row in rows]
 
 
-def _judge(row: Row, theory: list[float], is_more_than_layers: bool) -> Row:
-    """The state that J^2 tells, or chi where the edge is not known, with the resolution that the entries allow."""
+def _judge(row: Row, theory: list[float], is_more_than_layers: bool, knows_sizes: bool) -> Row:
+    """The state that J^2 tells, or chi where the edge is not known, as sharply as size and entries allow."""
     chi_value, edge_j = theory
     if not np.isfinite(chi_value):
         return dataclasses.replace(row, reason="the state of Eqs. 1 and 2 is not known for this J0 and J", caveats=())
-    band = _STANDARD_ERRORS * row.j_squared_error
-    gap, band = (chi_value - 1, band / row.j_squared) if np.isnan(edge_j) else (row.j_squared - edge_j**2, band)
-    state = "edge" if abs(gap) <= band else "chaotic" if gap > 0 else "ordered"
+    error = _STANDARD_ERRORS * row.j_squared_error
+    gap, error = (chi_value - 1, error / row.j_squared) if np.isnan(edge_j) else (row.j_squared - edge_j**2, error)
+    below, beyond, critical = error, error, np.nan
+    if knows_sizes and np.isfinite(row.effective_size) and abs(row.j0) <= row.j_squared**0.5:
+        low, high = (edge_j**2 * bound**2 / row.gain for bound in band(row.effective_size))
+        below, beyond, critical = max(error, edge_j**2 - low), max(error, high - edge_j**2), high
+    state = "edge" if -below <= gap <= beyond else "chaotic" if gap > 0 else "ordered"
     is_layer = row.kind != "square"
     notes = ["as a layer of a deep network"] * is_layer + [AS_AT_INITIALISATION] * (is_layer or is_more_than_layers)
-    return dataclasses.replace(row, chi=chi_value, edge_j_squared=edge_j**2, state=state, reason=", ".join(notes))
+    return dataclasses.replace(
+        row, chi=chi_value, edge_j_squared=edge_j**2, state=state, reason=", ".join(notes), critical_j_squared=critical
+    )
 
 
 def _theory(j0: list[float], j_squared: list[float], activation: Activation) -> Float[np.ndarray, "rows 2"]:

@@ -31,13 +31,17 @@ class Row:
       chi: left-hand side of Eq. 3; for a layer that is not square chi_1 of a deep network with sigma_w^2 = J^2.
       edge_j_squared: J^2 at which chi = 1 for the same J0 / J; infinite where the edge lies beyond J = 1000, NaN where
         it is not known.
-      state: "ordered", "edge" (J^2 is there within two standard errors) or "chaotic", by chi where the edge is not
-        known; "" if not judged.
+      state: "ordered", "edge" or "chaotic", by chi where the edge is not known; "" if not judged. "edge" of a square
+        kernel: neither the state 0 is stable in a network of this effective size nor chaos has begun; of others, and
+        where J0 > J: J^2 is there within two standard errors.
       saturated: share of units with less than a tenth of the largest slope, where inputs were given, else NaN.
       reason: why it was not judged, or what the judgement leaves out.
       kurtosis: excess kurtosis of the entries, 0 if they are normal.
       norm_shares: share of |W - mean|_F^2 in each of the four largest singular values.
       symmetry: correlation of W_ij with W_ji of a square kernel, 0 if they are independent.
+      effective_size: N of independent entries with as many directions as a square kernel, else NaN.
+      gain: J^2 of a small state over J^2 of a square kernel; 1 if norms of inputs and outputs do not correlate.
+      critical_j_squared: J^2 beyond which a network of this effective size is chaotic, where that is known, else NaN.
       effective_learning_rate: eta / |W|_F^2 of a kernel before a normalisation, where eta was given, else NaN.
       caveats: which assumptions of the theory clearly fail; see `entries.caveats`.
     """
@@ -57,6 +61,9 @@ class Row:
     kurtosis: float = np.nan
     norm_shares: tuple[float, ...] = ()
     symmetry: float = np.nan
+    effective_size: float = np.nan
+    gain: float = np.nan
+    critical_j_squared: float = np.nan
     effective_learning_rate: float = np.nan
     caveats: tuple[str, ...] = ()
 
@@ -121,5 +128,7 @@ def _line(row: Row, width: int) -> str:
     text += judged if row.state else f"  {'':7}  {'':7}  not judged"
     saturated = f"{row.saturated:.1%} saturated" if np.isfinite(row.saturated) else ""
     rate = f"eta / |W|^2 = {row.effective_learning_rate:.3g}" if np.isfinite(row.effective_learning_rate) else ""
-    notes = "; ".join(filter(None, (saturated, row.reason, rate, *row.caveats)))
+    size = f"chaos from J^2 = {row.critical_j_squared:.2f} on, as for {row.effective_size:.0f} independent units"
+    known = size if row.state == "edge" and np.isfinite(row.critical_j_squared) else ""
+    notes = "; ".join(filter(None, (saturated, row.reason, rate, known, *row.caveats)))
     return f"{text}  ({notes})" if notes else text

@@ -47,7 +47,7 @@ def _transient(step: Step, x: jax.Array, num_transient: int) -> jax.Array:
     return jax.lax.fori_loop(0, num_transient, lambda _, x: step(x), x)
 
 
-def _summary(growth: Float[Array, "iterations *exponents"]) -> Lyapunov:
+def summarise(growth: Float[Array, "iterations *exponents"]) -> Lyapunov:
     """Mean, batch-means standard error and running mean of logarithmic growths."""
     num_iterations = len(growth)
     counts = jnp.arange(1, num_iterations + 1, dtype=growth.dtype).reshape(-1, *[1] * (growth.ndim - 1))
@@ -125,7 +125,7 @@ def lyapunov_exponent(
 
         tangent = jax.random.normal(key, x.shape, x.dtype)
         start, _ = jax.lax.scan(iterate, (x, tangent / jnp.linalg.norm(tangent)), before, length=num_transient)
-        return _summary(jax.lax.scan(iterate, start, averaged, length=num_iterations)[1])
+        return summarise(jax.lax.scan(iterate, start, averaged, length=num_iterations)[1])
 
     return over_batch(exponent, x0, key)
 
@@ -185,7 +185,7 @@ def lyapunov_spectrum(
         (x, frame), _ = jax.lax.scan(iterate, start, (_last(num_transient), before))
         start = x, frames.start_frame(frame.rows)
         (_, frame), growth = jax.lax.scan(iterate, start, (_last(num_iterations), averaged))
-        return _summary(frames.spread(frames.complete(growth, frame)))
+        return summarise(frames.spread(frames.complete(growth, frame)))
 
     return over_batch(spectrum, x0, jax.random.key(0) if key is None else key)
 

@@ -34,6 +34,7 @@ with extra("experiments"):
         path,
         phase_map,
     )
+    from edgechaos.plotting.finite import collapse, edges, exponents_against_j, finite_edge, lines, ranked, shares
     from edgechaos.plotting.optimum import Ends, against_j_squared, ranges
     from edgechaos.plotting.style import COLORS, EDGE, MARK, PREDICTION, TEST, TRAIN, color_of, deviation, figure
 
@@ -49,6 +50,7 @@ __all__ = [
     "against_j_squared",
     "branches",
     "cells",
+    "collapse",
     "color_of",
     "deviation",
     "diagram_path",
@@ -56,11 +58,15 @@ __all__ = [
     "distances",
     "edge",
     "edge_line",
+    "edges",
     "exponents",
+    "exponents_against_j",
     "figure",
+    "finite_edge",
     "kernels_against_step",
     "layers",
     "line_fit",
+    "lines",
     "mark_cells",
     "mark_epochs",
     "network",
@@ -70,11 +76,13 @@ __all__ = [
     "powers",
     "profile",
     "ranges",
+    "ranked",
     "relaxation",
     "rescaled_trajectory",
     "rows",
     "scaling",
     "scores",
+    "shares",
     "trajectory",
     "zoom_into_ordered_phase",
 ]

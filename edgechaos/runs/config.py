@@ -162,10 +162,10 @@ AXES = axes_of(TRAINING_FIELDS)
 MEMBER_FIELDS = (*AXES, "seed", "num_seeds", "sweep", "sweep_mode")  # what tells the members
 # what a config or a history meant before it had these fields
 FORMER = {name: field.default for name, field in TRAINING_FIELDS.items() if field.later}
-# with other values of these a run may be resumed; the last three belong to single experiments
+# with other values of these a run may be resumed; the last five belong to single experiments
 INCIDENTAL = (
     *(name for name, field in TRAINING_FIELDS.items() if field.role == "incidental"),
-    *("memory_gib", "fig2_workdir", "trials", "histories"),
+    *("memory_gib", "fig2_workdir", "trials", "histories", "sizes"),
 )
 
 

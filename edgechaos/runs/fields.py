@@ -123,6 +123,30 @@ def rising_tuple(meaning: str, example: str) -> Field:
     )
 
 
+def words_tuple(words: tuple[str, ...], meaning: str) -> Field:
+    """A tuple of distinct words out of a few, at least one."""
+    return Field(
+        type=tuple,
+        allows=lambda value: len(value) > 0 and set(value) <= set(words) and len(set(value)) == len(value),
+        allowed=f"a tuple of distinct words out of {', '.join(words)}",
+        meaning=meaning,
+    )
+
+
+def numbers_tuple(least: int, meaning: str) -> Field:
+    """A tuple of rising integers, at least one."""
+    return Field(
+        type=tuple,
+        allows=lambda value: (
+            len(value) > 0
+            and all(type(one) is int and one >= least for one in value)
+            and sorted(set(value)) == [*value]
+        ),
+        allowed=f"a tuple of rising integers >= {least}",
+        meaning=meaning,
+    )
+
+
 def declared(field: Field) -> Any:
     """A field as the attribute of a frozen dataclass, which is what a validated config is."""
     metadata = {"field": field}

@@ -14,7 +14,7 @@ import tqdm
 import tqdm.contrib.logging
 
 from edgechaos.files import read_npz, write_npz
-from edgechaos.runs.interruption import stop_requests
+from edgechaos.runs.interruption import Interrupted, stop_requests
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,3 +62,21 @@ def advance_until(
                 chore.call()
                 ended[index] = time.monotonic()
                 took[index] = ended[index] - begin
+
+
+def all_once(
+    folder: Path, tasks: Mapping[str, Callable[[], Mapping[str, Any]]], unit: str
+) -> dict[str, dict[str, np.ndarray]]:
+    """The arrays of several tasks, each computed and kept in FOLDER/NAME.npz unless it is there, with a progress bar.
+
+    Raises:
+      Interrupted: by Ctrl-C or SIGTERM, after the current task was kept.
+    """
+    found = {}
+    bar = tqdm.tqdm(tasks.items(), desc=f"{unit}s", unit=unit, dynamic_ncols=True)
+    with shown(bar, unit) as stop:
+        for name, compute in bar:
+            found[name] = once(folder / f"{name}.npz", compute)
+            if stop.is_set() and len(found) < len(tasks):
+                raise Interrupted(f"interrupted after {len(found)} of {len(tasks)} {unit}s; the same command goes on")
+    return found

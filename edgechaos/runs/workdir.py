@@ -264,6 +264,26 @@ def read_kernels_of(directory: Path, config: TrainingConfig) -> dict[str, dict[s
     return found
 
 
+def finished_kernels(directory: Path) -> tuple[TrainingConfig, Int[np.ndarray, "members"], dict[str, np.ndarray]]:
+    """The kept kernels of another work directory, whether its run is over or not.
+
+    Returns:
+      Its config, the members that have all kernels which any member has, and name -> their kernel [members, N, N] and,
+      under "NAME:epoch", epoch [members].
+
+    Raises:
+      UserError: no member has all, or a file is damaged.
+    """
+    config = from_record(FORMER | read_json(directory / "config.json", dict, "name another work directory, or none"))
+    found = read_kernels(directory, sequence(directory, config))
+    complete = [np.isfinite(one["kernel"]).all((1, 2)) for one in found.values()]
+    members = np.flatnonzero(np.all(complete, axis=0)) if complete else np.zeros(0, int)
+    if not len(members):
+        raise UserError(f"'{directory}' holds no member with kept kernels to its end; wait for one, or name another")
+    arrays = {name: one["kernel"][members] for name, one in found.items()}
+    return config, members, arrays | {f"{name}:epoch": one["epoch"][members] for name, one in found.items()}
+
+
 def _read_kernel(path: Path) -> dict[str, np.ndarray]:
     """One file of kept kernels."""
     try:

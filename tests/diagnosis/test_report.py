@@ -26,7 +26,9 @@ def row(params, path, **options):
     return found
 
 
-@pytest.mark.parametrize(("j", "state"), [(0.5, "ordered"), (0.97, "ordered"), (1.03, "chaotic"), (2.0, "chaotic")])
+@pytest.mark.parametrize(
+    ("j", "state"), [(0.5, "ordered"), (0.97, "ordered"), (1.03, "edge"), (1.5, "chaotic"), (2.0, "chaotic")]
+)
 def test_square_kernels_are_placed_by_the_edge(j, state):
     found = row({"w": kernel(j)}, "w")
     assert (found.kind, found.state, found.reason) == ("square", state, "")
@@ -35,10 +37,27 @@ def test_square_kernels_are_placed_by_the_edge(j, state):
     assert found.chi == pytest.approx(float(ec.chi(found.j0, found.j_squared**0.5)), rel=1e-5)
 
 
-def test_edge_is_a_band_of_two_standard_errors():
-    """Of kernels drawn at J = 1, 95 % are within it."""
-    states = [row({"w": kernel(1.0, seed=seed)}, "w").state for seed in range(100)]
-    assert 88 <= states.count("edge") <= 100
+def test_edge_is_a_band_of_two_standard_errors_where_no_size_is_known():
+    """Of kernels drawn at J = 1 that are not square, 95 % are within it."""
+    states = []
+    for seed in range(40):
+        found = row({"w": kernel(1.0, seed=seed)[:, 1:]}, "w")
+        states.append(found.state)
+        assert np.isnan(found.effective_size)
+    assert 34 <= states.count("edge") <= 40
+
+
+def test_edge_of_a_square_kernel_reaches_to_where_chaos_begins():
+    """In kernels of this N between J = 1 and J_c, and in a trained-like one of few directions further on."""
+    found = row({"w": kernel(1.1)}, "w")
+    assert found.effective_size == pytest.approx(N, rel=0.15)
+    assert found.critical_j_squared == pytest.approx((1 + 4.7 / found.effective_size**0.5) ** 2 / found.gain, rel=1e-3)
+    assert (found.state, 1.1**2 < found.critical_j_squared < 1.5**2) == ("edge", True)
+    rng = np.random.default_rng(0)
+    low = rng.standard_normal((N, 12)) @ rng.standard_normal((12, N)) * 1.5 / (12 * N) ** 0.5
+    shuffled = rng.permutation(low.ravel()).reshape(N, N)
+    assert [row({"w": one.astype(np.float32)}, "w").state for one in (low, shuffled)] == ["edge", "chaotic"]
+    assert "chaos from J^2 = " in str(ec.phase_report({"w": low.astype(np.float32)}))
 
 
 def test_the_edge_bends_with_j0():
