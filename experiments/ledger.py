@@ -7,8 +7,8 @@ below `--results`.
 """
 
 import json
+import shlex
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from absl import app, flags
@@ -22,6 +22,11 @@ from experiments.shared.claims import CLAIMS
 from experiments.shared.measures import Claim, Found, known
 
 _RESULTS = flags.DEFINE_string("results", "results", "folder with a work directory per figure")
+# where a run is kept, how often, and by how many processes
+_WITHOUT_BEARING = (
+    *("--workdir", "--config.checkpoint_seconds"),
+    *("--distributed", "--coordinator", "--num_processes", "--process_index"),
+)
 _OUTPUT = flags.DEFINE_string("output", "docs/REPRODUCTION.md", "file to write")
 
 
@@ -81,7 +86,7 @@ def row(claim: Claim, results: Path) -> str:
     ours, seeds, verdict, command = "-", "0", analysis.MISSING, "-"
     if (folder / "summary.json").is_file():
         ours, seeds, verdict = judged(claim, folder)
-        command = f"`{_first_process(folder)['command']}`"
+        command = f"`{_command(folder)}`"
     cells = [claim.text, claim.paper, ours, allowed, claim.settings, seeds, verdict, command, claim.remark]
     return f"| {' | '.join(cells)} |"
 
@@ -141,15 +146,16 @@ def data_set_row(name: str, results: Path) -> str:
         found = json.loads(summary.read_text())["members"] if summary.is_file() else {}
         cells += [with_spread(known(found.get(number, [])), ".3g") for number in wanted]
         if found:
-            commands.append(f"`{_first_process(results / folder)['command']}`")
+            commands.append(f"`{_command(results / folder)}`")
         if "weight_decay" in wanted:
             verified = with_spread(known(found.get("verified_j_squared", [])), ".2f")
     return f"| {' | '.join([name, *cells, verified, ', '.join(commands) or 'not run'])} |"
 
 
-def _first_process(folder: Path) -> dict[str, Any]:
-    """Who began a work directory."""
-    return json.loads((folder / "provenance.json").read_text())["processes"][0]
+def _command(folder: Path) -> str:
+    """What began a work directory, without the flags that do not bear on the result."""
+    words = shlex.split(json.loads((folder / "provenance.json").read_text())["processes"][0]["command"])
+    return shlex.join(word for word in words if not word.startswith(_WITHOUT_BEARING))
 
 
 def text(results: Path) -> str:

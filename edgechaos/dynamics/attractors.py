@@ -42,7 +42,7 @@ def is_chaotic(
 
     On a torus a difference grows as time does at most, by a factor of 2 over the second half of a trajectory.
     """
-    return exponent > jnp.maximum(_CLEAR * standard_error, 1 / num_iterations)
+    return jnp.asarray(exponent) > jnp.maximum(_CLEAR * standard_error, 1 / num_iterations)
 
 
 def attractor(

@@ -39,6 +39,9 @@ def _of_fig2(summary: Summary, history: History) -> dict[str, float]:
     near = [one[max(0, at - 10) : at + 11] / one[at] - 1 for one, at in zip(loss, least, strict=True)]
     found["worst_neighbour"] = 100 * np.mean([np.nanmax(values) for values in near])
     found["learned_at"] = np.mean([np.argmax(one > 0.9999) for one in history["train_accuracy"]])
+    for name in ("loss", "calibrated_loss"):
+        best = analysis.along_runs(j_squared, analysis.values_of(history, name))
+        found |= {f"{name}_at": best.j_squared, f"{name}_from": best.least, f"{name}_to": best.largest}
     at_optimum = [one[at] for one, at in zip(history["test_accuracy"], least, strict=True)]
     return {**found, "accuracy_at_optimum": np.mean(at_optimum)}
 
@@ -132,6 +135,17 @@ QUOTES = (
     Quote(README, "rivals", "the hold is {gap:.1f} percentage points behind the best"),
     Quote(RESULTS, "fig2", "errors are {slope_a_standard_error:.5f} (A) and {constant_d_standard_error:.2f} (D)"),
     Quote(RESULTS, "fig2", "a single epoch can lie {worst_neighbour:.0f} % above it"),
+    Quote(
+        RESULTS,
+        "fig2",
+        "the raw loss is least at J² = {loss_at:.2f} (within 1 % from {loss_from:.2f} to {loss_to:.2f})",
+    ),
+    Quote(
+        RESULTS,
+        "fig2",
+        "temperature, is least at J² = {calibrated_loss_at:.2f} "
+        "(within 1 % from {calibrated_loss_from:.2f} to {calibrated_loss_to:.2f})",
+    ),
     Quote(RESULTS, "fig2", "It is {accuracy_at_optimum:.3f} at the epoch of least loss"),
     Quote(RESULTS, "fig2", "The mean slope is {slope_5_25:.4f} between epochs 5 and 25, {slope_50_100:.4f} between"),
     Quote(RESULTS, "fig2", "just beyond the edge, and {slope_200_300:.4f} between epochs 200 and 300"),
