@@ -91,6 +91,10 @@ SUBJECTS = (
         ),
     ),
     Subject("profile", ("--config.epochs=3", "--config.depth=2"), keeps=False),
+    Subject(
+        "surrogates", ("--config.fig2_workdir=", "--config.epochs=60", "--config.keep_kernels_at=(1,60)"), keeps=False
+    ),
+    Subject("finite_size", ("--config.num_draws=4",), keeps=False),
     Subject("deep", ("--config.epochs=6", "--config.width=32", "--config.num_trials=2"), keeps=False),
 )
 

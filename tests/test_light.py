@@ -33,7 +33,7 @@ def test_library_works_without_the_extra():
     code = """
 import jax, optax
 import edgechaos as ec
-params = {"kernel": ec.init_kernel(jax.random.key(0), 20, j=1.5)}
+params = {"kernel": ec.init_kernel(jax.random.key(0), 20, j=3.0)}
 optimizer = optax.chain(optax.sgd(0.1), ec.hold_at_edge(), ec.monitor())
 optimizer.init(params)
 print(ec.phase_report(params).rows[0].state, float(ec.chi(0.0, 0.5)))

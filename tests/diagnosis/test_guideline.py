@@ -263,7 +263,7 @@ def test_data_that_tell_nothing_are_refused(dataset, message):
 @pytest.mark.parametrize("learning_rate", [0.005, 1e-3])
 def test_a_probe_that_is_too_short_does_not_say_that_nothing_grows(learning_rate):
     """J^2 of the digits grows at these rates, with D of 18 to 31."""
-    with pytest.raises(ValueError, match=r"too few at this learning rate|too little to measure D"):
+    with pytest.raises(ValueError, match=r"too short at this learning rate|too little to measure D"):
         ec.recommend(DIGITS, learning_rate=learning_rate)
 
 

@@ -66,7 +66,7 @@ def test_members_at_once(arguments, expected):
         (
             {"learning_rate": (0.1, 0.2), "momentum": (0.5,)},
             "zip",
-            r"but there are learning_rate 2, mom",
+            r"but they have learning_rate 2, mom",
         ),
         ({"learning_rate": (0.1, -0.2)}, "product", r"member 2: sweep.learning_rate = -0.2: must be > 0"),
         (

@@ -59,7 +59,7 @@ def members(**changes):
 def test_memory_that_is_not_there_is_said_before_anything_starts(monkeypatch):
     dataset = make_dataset(num_neurons=100)
     monkeypatch.setattr(machine, "free_memory", lambda: 100_000)
-    with pytest.raises(UserError, match=r"N = 100 neurons and the data need 0.\d+ GiB of memory, half of what is free"):
+    with pytest.raises(UserError, match=r"N = 100 neurons and the data need 0.\d+ GiB of memory, but half of the free"):
         _members_at_once(members(), dataset, jax.devices())
 
 
