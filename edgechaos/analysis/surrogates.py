@@ -12,7 +12,7 @@ Arrays = Mapping[str, Shaped[np.ndarray, "..."]]
 THEORIES = {
     "plain": "mean-field theory at (J0, J)",
     "norms": "mean-field theory with the norms of inputs and outputs",
-    "effective": "the same at the kernel's effective size",
+    "effective": "mean-field theory with these norms, at the kernel's effective size",
 }
 # which theory a surrogate should follow, where it has no structure beyond that
 FOLLOWS = {

@@ -50,6 +50,16 @@ def _profile(summary: Content) -> Iterator[str]:
         yield f"| {network} | {' | '.join(cells)} |"
 
 
+def _surrogates(summary: Content) -> Iterator[str]:
+    """What each surrogate keeps, and the exponents that are left of the trained kernel's."""
+    of = {(row["kernel"], row["surrogate"]): row for row in summary["surrogates"]}
+    for name in dict.fromkeys(name for _, name in of):
+        early, late = of["epoch-200", name], of["epoch-500", name]
+        exponents = (f"{row['exponent']:.3f} ± {row['exponent_deviation']:.3f}" for row in (early, late))
+        place = f"{early['surrogate_j']:.2f} | {early['surrogate_size']:.0f}"
+        yield f"| {early['keeps']} | {place} | {' | '.join(exponents)} |"
+
+
 _THEORIES = (
     ("growth_exponent", "growth of J² without decay", "1", "2", "-"),
     ("edge_exponent_rescaled", "λ that ends at J² = 1, fixed rescaled epochs", "0", "-", "-"),
@@ -92,6 +102,12 @@ def _conversion(content: Content) -> Iterator[str]:
 TABLES = (
     Table(RESULTS, "| way | test accuracy | test loss | J² at the end | epochs |", "rivals/summary.json", _rivals),
     Table(RESULTS, "| activation | way | accuracy | loss | J² of the layers | epochs |", "deep/summary.json", _deep),
+    Table(
+        RESULTS,
+        "| what the surrogate keeps | J | N_eff | exponent, epoch 200 | exponent, epoch 500 |",
+        "surrogates/summary.json",
+        _surrogates,
+    ),
     Table(
         RESULTS,
         "| network | χ, start | χ, end | χ of the weights, start | χ of the weights, end | test accuracy |",
