@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 import edgechaos as ec
 from edgechaos import files, plotting, runs
 from edgechaos.analysis import surrogates as analysis
+from edgechaos.diagnosis.effective import effective_size
 from edgechaos.dynamics import surrogates
 from edgechaos.errors import UserError
 from edgechaos.runs.config import TrainingConfig, spec_of
@@ -144,15 +145,13 @@ def _measure_kernel(config: Config, kernel: np.ndarray, initial: np.ndarray, mem
             surrogate = recipe.make(make_key, jnp.asarray(kernel), jnp.asarray(initial))
             numbers = dict(one(surrogate, run_key, config.num_states, config.lyapunov_iterations, config.activation))
             place = ec.order_parameters(surrogate)
-            numbers |= {"surrogate_j": place.j_squared**0.5, "surrogate_size": effective_size(surrogate)}
+            numbers |= {
+                "surrogate_j": place.j_squared**0.5,
+                "surrogate_size": effective_size(surrogate - surrogate.mean()),
+            }
             for measured, value in numbers.items():
                 found[measured][row, draw] = float(value)
     return found
-
-
-def effective_size(kernel: jax.Array) -> jax.Array:
-    """N_eff of a surrogate."""
-    return ec.effective_order_parameters(kernel).num_neurons
 
 
 def rows(config: Config, arrays: Known) -> list[sweep.Row]:
