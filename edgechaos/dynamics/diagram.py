@@ -225,9 +225,8 @@ def slots_at_once(num_neurons: int, memory_budget: int = 4 * GIB, itemsize: int 
     slots = int((memory_budget - matrix) // (_ARRAYS_PER_SLOT * num_neurons * itemsize))
     if slots < 1:
         raise ValueError(
-            f"num_neurons = {num_neurons}: the couplings need {matrix / GIB:.3g} "
-            "GiB while they are drawn, but the memory "
-            f"budget is {memory_budget / GIB:.3g} GiB"
+            f"num_neurons = {num_neurons}: the couplings need {matrix / GIB:.3g} GiB while they are drawn, but the "
+            f"memory budget is {memory_budget / GIB:.3g} GiB"
         )
     return min(slots, _MOST_SLOTS.get(jax.default_backend(), _MOST_SLOTS_ELSEWHERE))
 
