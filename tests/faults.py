@@ -143,8 +143,8 @@ class Bench:
             process = self.start(workdir)
             further = float(self.rng.uniform(0, self.seconds / 8 if phase == hits.AFTER else 0.3))
             if not self.subject.keeps:
-                time.sleep(float(self.rng.uniform(0.3, self.seconds)))
-            elif not hits.wait_for_phase(process, workdir, phase, further):
+                phase, further = hits.BEFORE, float(self.rng.uniform(0, self.seconds))
+            if not hits.wait_for_phase(process, workdir, phase, further):
                 hits.wait_and_read(process)
                 continue
             process.send_signal(number)

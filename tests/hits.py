@@ -48,7 +48,7 @@ def saved_in(workdir: Path) -> Saved:
         if steps(folder) and not (folder.parent / "parts" / f"{folder.name.partition('-')[2]}.npz").exists()
     }
     found = [path for name in ("parts", "runs") for path in workdir.glob(f"{name}/[0-9a-z]*.npz")]
-    torn = any(not path.name.isdigit() for folder in folders for path in folder.iterdir())
+    torn = any(path.name.endswith(".partial") for folder in folders for path in folder.iterdir())
     return Saved(newest, {path: path.stat().st_mtime_ns for path in found}, torn)
 
 

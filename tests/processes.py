@@ -55,4 +55,4 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
 
 def steps(checkpoint: Path) -> list[int]:
     """The complete checkpoints; one that is being written has a longer name."""
-    return [int(path.name) for path in checkpoint.iterdir() if path.name.isdigit()] if checkpoint.exists() else []
+    return [int(path.stem) for path in checkpoint.glob("*.npz") if path.stem.isdigit()]

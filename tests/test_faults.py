@@ -27,19 +27,22 @@ def test_a_fault_costs_no_bit(bench, fault):
 
 def write_step(workdir, folder, *steps):
     for step in steps:
-        (workdir / folder / str(step)).mkdir(parents=True)
+        (workdir / folder).mkdir(parents=True, exist_ok=True)
+        (workdir / folder / f"{step}.npz").write_bytes(b"")
 
 
 def test_what_had_been_saved_is_seen(tmp_path):
-    write_step(tmp_path, "checkpoint-0-3", "5.orbax-checkpoint-tmp")
+    folder = tmp_path / "checkpoint-0-3"
+    folder.mkdir()
+    (folder / ".5.npz.partial").write_bytes(b"")
     assert hits.saved_in(tmp_path).phase() == hits.BEFORE
-    (tmp_path / "checkpoint-0-3" / "5.orbax-checkpoint-tmp").rename(tmp_path / "checkpoint-0-3" / "5")
+    (folder / ".5.npz.partial").rename(folder / "5.npz")
     write_step(tmp_path, "checkpoint-0-3", 12)
     write_step(tmp_path, "chosen/0.1/checkpoint-0-1", 3)
     saved = hits.saved_in(tmp_path)
     assert sorted(saved.newest.values()) == [3, 12]
     assert saved.phase() == hits.AFTER
-    write_step(tmp_path, "checkpoint-0-3", "13.orbax-checkpoint-tmp")
+    (folder / ".13.npz.partial").write_bytes(b"")
     assert hits.saved_in(tmp_path).phase() == hits.WITHIN
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "0-3.npz").write_bytes(b"")

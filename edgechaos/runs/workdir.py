@@ -45,7 +45,7 @@ _ARRAYS = (
 )
 _UNDER_WAY = ("checkpoint*", "diagram-*", "chosen/*")  # folders
 _LARGEST_JSON = 2**24  # bytes, far beyond any of ours
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "matplotlib")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "matplotlib")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ from typing import Any, NoReturn, TypeVar
 
 import jax
 from absl import app, flags
-from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from edgechaos import files, runs
@@ -100,7 +99,6 @@ def _parse(name: str, known: Mapping[str, fields.Field], arguments: list[str]) -
 
 def _set_up(is_sweep: bool) -> None:
     """Other processes, devices, messages, compiled programs: what comes before the first computation."""
-    absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax logs what it then raises
     if is_sweep:
         _connect()
     refusals.require_devices()

@@ -13,7 +13,7 @@ import pytest
 
 from edgechaos.files import read_npz
 from edgechaos.runs.history import METRICS
-from tests import processes
+from tests import hits, processes
 from tests.processes import ROOT, wait_for
 
 # 10 members, two of which at a batch size of their own
@@ -148,8 +148,13 @@ def test_one_interrupted_process_stops_both_and_three_go_on(tmp_path, config, al
     started[1].send_signal(signal.SIGINT)
     assert [process.wait(200) for process in started] == [130, 130], log(workdir, 0) + log(workdir, 1)
     assert "process 1 of 2 was interrupted" in log(workdir, 0)
+    saved = hits.saved_in(workdir)
+    assert len(saved.newest) == 2, "each has a checkpoint of its own"
     more = start(workdir, config, number=3)
     assert [process.wait(200) for process in more] == [0, 0, 0], log(workdir, 0)
+    messages = "".join(log(workdir, index) for index in range(3))
+    assert hits.what_followed(saved, messages) == ""
+    assert "damaged" not in messages
     assert_same(read_npz(workdir / "history.npz"), alone)
 
 
