@@ -95,6 +95,11 @@ SUBJECTS = (
         "surrogates", ("--config.fig2_workdir=", "--config.epochs=60", "--config.keep_kernels_at=(1,60)"), keeps=False
     ),
     Subject("finite_size", ("--config.num_draws=4",), keeps=False),
+    Subject(
+        "three_edges",
+        ("--config.learning_rates=(0.08,0.16)", "--config.num_windows=3", "--config.window_epochs=1"),
+        keeps=False,
+    ),
     Subject("deep", ("--config.epochs=6", "--config.width=32", "--config.num_trials=2"), keeps=False),
 )
 
