@@ -212,14 +212,14 @@ def draw(figure: Figure, arrays: Known) -> None:
     measured = analysis.compare(arrays)
     for column, rate in enumerate(arrays["learning_rate"]):
         _column(panels[:, column], arrays, column, measured)
-        beyond = " (beyond the law)" if arrays["scale_factor"][column] > _MOST_WITHIN_LAW * (1 + 1e-9) else ""
+        beyond = "\nbeyond the law" if arrays["scale_factor"][column] > _MOST_WITHIN_LAW * (1 + 1e-9) else ""
         panels[0, column].set_title(f"$\\eta$ {rate:g}{beyond}")
         panels[-1, column].set_xlabel("rescaled epoch")
     for axes, label in zip(
         panels[:, 0], ("$J^2$", "sharpness /\nstable one", "growth per\nrescaled epoch"), strict=True
     ):
         axes.set_ylabel(label)
-    above.legend(*_all_labels(panels.ravel()), loc="outside upper right", ncols=3)
+    above.legend(*_all_labels(panels.ravel()), loc="outside upper right", ncols=4)
     _summary(below.subplots(), arrays, measured)
 
 
@@ -256,9 +256,7 @@ def _summary(axes: Axes, arrays: Known, measured: Mapping[str, np.ndarray]) -> N
     sides = {_WORDS[name]: np.nanmean(analysis.excess_of(arrays, name)[1], axis=(1, 2)) for name in names}
     colors = {_WORDS[name]: plotting.color_of(_COLORS[name]) for name in names}
     plotting.passages(axes, rates, places, sides, colors, 1.05 * float(np.nanmax(arrays["j_squared"])))
-    axes.set_title(
-        "where the edge of stability and exponent 0 are passed (triangles: not passed, below or above throughout)"
-    )
+    axes.set_title("$J^2$ where the other two edges are passed; a triangle up: stays below its edge, down: stays above")
 
 
 FIGURE = sweep.Measurement(

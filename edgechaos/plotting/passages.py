@@ -39,8 +39,8 @@ def passages(
         axes.plot(moved[known], mean, "o", color=colors[name], markersize=6, label=name)
         for run in np.flatnonzero(~known & np.isfinite(sides[name])):
             is_below = sides[name][run] < 0
-            height, marker = (top, "^") if is_below else (0, "v")
-            axes.plot(moved[run], height, marker, color=colors[name], markersize=7, fillstyle="none", clip_on=False)
+            height, marker = (0.94 * top, "^") if is_below else (0.06 * top, "v")
+            axes.plot(moved[run], height, marker, color=colors[name], markersize=7, fillstyle="none")
     axes.set(xscale="log", xlabel="$\\eta$", ylabel="$J^2$ at the passage", ylim=(0, top))
     axes.set_xticks(x, [f"{value:g}" for value in x])
     axes.minorticks_off()
