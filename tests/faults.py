@@ -82,12 +82,14 @@ SUBJECTS = (
         "optimum",
         (
             *_swept(
+                learning_rate=(0.08, 0.02),
+                epochs=(90, 90),
                 schedule=("constant", "cosine"),
                 constraint=("none", "hold_two_sided"),
                 target=(1.0, 2.0),
                 weight_decay=(0.0, 0.0),
             ),
-            *("--config.epochs=90", _SEED, _OFTEN),
+            *(_SEED, _OFTEN),
         ),
     ),
     Subject("profile", ("--config.epochs=3", "--config.depth=2"), keeps=False),
