@@ -36,6 +36,7 @@ from experiments.shared import cli, sweep
 
 Known = dict[str, np.ndarray]
 _MOST_WITHIN_LAW = 4.0  # scale factors of the paper's run
+_MOST_EPOCHS = 10**6  # of a window
 # of each edge: its color, and its name in the figure
 _COLORS = {"edge": 4, "sharpness": 1, "exponent": 3}
 _WORDS = {"edge": "$J^2 = 1$", "sharpness": "edge of stability", "exponent": "exponent 0"}
@@ -73,13 +74,14 @@ def epochs_of(config: Config, learning_rate: float) -> float:
 
 
 def check(config: Config) -> None:
-    """Raises a UserError unless all windows are whole epochs."""
+    """Raises a UserError unless all windows are whole epochs, and no run is endless."""
     for rate in config.learning_rates:
         epochs = epochs_of(config, rate)
-        if abs(epochs - round(epochs)) > 1e-6 * epochs:
+        if epochs > _MOST_EPOCHS or abs(epochs - round(epochs)) > 1e-6 * epochs:
             raise UserError(
                 f"learning_rates = {config.learning_rates}: window_epochs = {config.window_epochs} epochs at "
-                f"{config.learning_rates[-1]:g} are {epochs:g} at {rate:g}, which must be a whole number"
+                f"{config.learning_rates[-1]:g} are {epochs:g} at {rate:g}, "
+                f"which must be a whole number up to {_MOST_EPOCHS:,}"
             )
 
 
@@ -121,7 +123,7 @@ def measure(config: Config, dataset: Dataset, directory: Path) -> Known:
     on_device, known = jax.device_put(dataset), clocks(config, len(dataset.train_labels))
     seeds = range(config.seed, config.seed + config.num_seeds)
     tasks = {
-        f"{rate:g}-{seed}": functools.partial(_follow, config, on_device, rate, seed)
+        f"{rate}-{seed}": functools.partial(_follow, config, on_device, rate, seed)
         for rate in config.learning_rates
         for seed in seeds
     }
@@ -151,9 +153,15 @@ def _follow(config: Config, dataset: Dataset, learning_rate: float, seed: int) -
             growth += float(grown)
         growths.append(growth)
         moments.append(_measure(state.params, vector_key, *some, spec, config.lanczos_iterations))
-    return {name: np.array([float(one[name]) for one in moments]) for name in moments[0]} | {
-        "growth": np.array(growths)
-    }
+    return _until_divergence({name: np.array([float(one[name]) for one in moments]) for name in moments[0]}, growths)
+
+
+def _until_divergence(moments: Known, growths: list[float]) -> Known:
+    """What is known of a run, NaN from the first moment on at which anything is not finite."""
+    everything = np.stack([*moments.values(), np.array([0.0, *growths])])  # no window before the first moment
+    is_alive = np.logical_and.accumulate(np.isfinite(everything).all(0))
+    alive = {name: np.where(is_alive, values, np.nan) for name, values in moments.items()}
+    return alive | {"growth": np.where(is_alive[1:], growths, np.nan)}
 
 
 @functools.partial(jax.jit, static_argnames="spec", donate_argnames=("state", "tangent"))
@@ -253,7 +261,10 @@ def _summary(axes: Axes, arrays: Known, measured: Mapping[str, np.ndarray]) -> N
         _WORDS[name]: np.stack([measured[analysis.name_at(f"{name}_j_squared", rate)] for rate in rates])
         for name in names
     }
-    sides = {_WORDS[name]: np.nanmean(analysis.excess_of(arrays, name)[1], axis=(1, 2)) for name in names}
+    sides = {
+        _WORDS[name]: np.array([known_mean(one.ravel()) for one in analysis.excess_of(arrays, name)[1]])
+        for name in names
+    }
     colors = {_WORDS[name]: plotting.color_of(_COLORS[name]) for name in names}
     plotting.passages(axes, rates, places, sides, colors, 1.05 * float(np.nanmax(arrays["j_squared"])))
     axes.set_title("$J^2$ where the other two edges are passed; a triangle up: stays below its edge, down: stays above")

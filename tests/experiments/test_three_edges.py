@@ -91,6 +91,17 @@ def test_figure_marks_each_passage(finished):
     assert "beyond the law" not in figure.axes[0].get_title()
 
 
+def test_a_run_that_diverges_has_no_numbers_from_there_on(tmp_path):
+    result = run(tmp_path, *SHORT[1:], "--config.learning_rates=(1e30,2e30)")
+    assert result.returncode == 0, result.stderr
+    arrays = read_npz(tmp_path / "three_edges.npz")
+    assert np.isfinite(arrays["sharpness"][..., 0]).all()
+    assert np.isnan(arrays["sharpness"][..., -1]).all()
+    assert (
+        json.loads((tmp_path / "summary.json").read_text())["learning_rates"][0]["sharpness_verdict"] == "not measured"
+    )
+
+
 @pytest.mark.parametrize("variant", configs.VARIANTS)
 def test_every_variant_is_whole(variant):
     record = configs.get_config(variant).to_dict()
@@ -109,7 +120,8 @@ def test_every_variant_is_whole(variant):
     [
         (["--config.learning_rates=(0.2,0.1)"], "learning_rates = (0.2, 0.1): must be a tuple of rising numbers > 0"),
         (["--config.learning_rates=(0.0,0.1)"], "learning_rates = (0.0, 0.1): must be a tuple of rising numbers > 0"),
-        (["--config.learning_rates=(0.07,0.1)"], "are 2.85714 at 0.07, which must be a whole number"),
+        (["--config.learning_rates=(0.07,0.1)"], "are 2.85714 at 0.07, which must be a whole number up to 1,000,000"),
+        (["--config.learning_rates=(0.1,1e9)"], "are 2e+10 at 0.1, which must be a whole number up to 1,000,000"),
         (["--config.num_images=5000"], "num_images = 5000: must be in [1, 1437]"),
         (["--config.momentum=1.0"], "momentum = 1.0: must be in [0, 1)"),
     ],
