@@ -250,16 +250,16 @@ def _show(shared: Run, underway: Underway) -> None:
 
 
 def _save(shared: Run, underway: Underway) -> None:
-    """Writes the history for readers and the checkpoint for the next process."""
-    if processes.is_first():
-        write_npz(shared.directory / "history.npz", shared.whole.history())
-    else:
-        write_piece(shared.directory, underway.group, underway.record.state())
+    """Writes the checkpoint for the next process, and then the history for readers, which is never ahead of it."""
     state = jax.tree.map(lambda leaf: np.asarray(leaf)[: underway.group.size], underway.state)
     record = with_former_names(underway.record.state())
     content = {"state": state, "record": record, "epoch": np.array(underway.epoch)}
     folder = checkpoint_folder(shared.directory, underway.group)
     checkpoints.save(folder, underway.epoch, content, _identity(shared, underway.group))
+    if processes.is_first():
+        write_npz(shared.directory / "history.npz", shared.whole.history())
+    else:
+        write_piece(shared.directory, underway.group, underway.record.state())
 
 
 def _keep_kernels(shared: Run, underway: Underway) -> None:
