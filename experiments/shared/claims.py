@@ -35,7 +35,7 @@ CLAIMS = (
         settings="scaled: N = 1,000, not 10,000",
         measure=of_summary("boundary_j_at_0"),
         alternative=1.2,
-        remark="our theory of finite networks has 1.16 for 1,000 neurons and 500 iterations; N = 10,000 decides the claim",
+        remark="our theory has 1.16 for 1,000 neurons and 500 iterations; N = 10,000 decides the claim",
     ),
     Claim(
         text="Fig. 1b: the edge bends as Eq. 3 says; J of the boundary at J0 / J = 1.5",
@@ -318,7 +318,8 @@ CLAIMS = (
         settings=X4,
         measure=ratio("eq_9", "weight_decay_at_edge"),
         alternative=0.5,
-        remark="the paper's own two numbers, 5e-5 and 9e-5, have the ratio 0.56, which it calls close; growth next to the edge, under decay, is about twice that at the start",
+        remark="the paper's own numbers, 5e-5 and 9e-5, have the ratio 0.56, which it calls close; "
+        "growth next to the edge, under decay, is about twice that at the start",
     ),
     Claim(
         text="Eq. 9: lambda* depends on none of eta, alpha, B (ours); range over its mean",
