@@ -59,6 +59,16 @@ class TrainingConfig(ResumableConfig):
             "",
         )
     )
+    label_noise: float = declared(
+        _later(
+            real(
+                lambda value: 0 <= value < 1,
+                "in [0, 1)",
+                "share of the training labels that are replaced by other classes, drawn with `seed` for all members",
+                0.0,
+            )
+        )
+    )
     learning_rate: float = declared(
         real(lambda value: value > 0, "> 0", "learning rate eta of Eq. 6", paper.LEARNING_RATE, "traced")
     )
