@@ -172,10 +172,11 @@ AXES = axes_of(TRAINING_FIELDS)
 MEMBER_FIELDS = (*AXES, "seed", "num_seeds", "sweep", "sweep_mode")  # what tells the members
 # what a config or a history meant before it had these fields
 FORMER = {name: field.default for name, field in TRAINING_FIELDS.items() if field.later}
-# with other values of these a run may be resumed; the last five belong to single experiments
+# with other values of these a run may be resumed; those of the last two lines belong to single experiments
 INCIDENTAL = (
     *(name for name, field in TRAINING_FIELDS.items() if field.role == "incidental"),
     *("memory_gib", "fig2_workdir", "trials", "histories", "sizes"),
+    *("kinds", "weight_decays", "ways"),
 )
 
 

@@ -23,8 +23,6 @@ from edgechaos.training.members import over_members
 from edgechaos.training.network import hidden_map
 from edgechaos.training.order import order_parameters
 
-Scalar = Float[Array, ""] | float
-
 _SATURATED = 0.99  # of |tanh|, whose slope is below 0.02 from there on
 _MOST_SAMPLES = 0.95  # on more of them a unit is saturated that counts as stuck
 
@@ -73,8 +71,8 @@ class _Keys(NamedTuple):
 def permuted_pixels(key: PRNGKeyArray, dataset: Dataset) -> Dataset:
     """The pixels of all images in one random sequence; the test set tells how well the task was learned."""
     sequence = jax.random.permutation(key, dataset.train_images.shape[1])
-    images = (jnp.asarray(some)[:, sequence] for some in (dataset.train_images, dataset.test_images))
-    return dataclasses.replace(dataset, **dict(zip(("train_images", "test_images"), images, strict=True)))
+    train, test = (jnp.asarray(images)[:, sequence] for images in (dataset.train_images, dataset.test_images))
+    return dataclasses.replace(dataset, train_images=train, test_images=test)
 
 
 def random_labels(key: PRNGKeyArray, dataset: Dataset) -> Dataset:

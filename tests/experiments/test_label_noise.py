@@ -84,7 +84,7 @@ def identity(directory, config):
     """What a checkpoint of all members is told by."""
     whole, places = empty_record(sweep_members(config)), sequence(directory, config)
     names = {field.name: None for field in dataclasses.fields(group.Run)}
-    shared = group.Run(**{**names, "config": config, "whole": whole, "sequence": places})  # type: ignore[arg-type]
+    shared = group.Run(**{**names, "config": config, "whole": whole, "sequence": places})
     return group._identity(shared, group.Group(0, len(whole.diverged)))
 
 
@@ -95,7 +95,5 @@ def test_a_checkpoint_of_other_labels_does_not_fit(tmp_path, monkeypatch):
     # nor does the field change what is known of a checkpoint from before it existed
     before = identity(tmp_path, config)
     record = group.as_record
-    monkeypatch.setattr(
-        group, "as_record", lambda one: {k: v for k, v in record(one).items() if k != "label_noise"}
-    )
+    monkeypatch.setattr(group, "as_record", lambda one: {k: v for k, v in record(one).items() if k != "label_noise"})
     assert identity(tmp_path, config) == before
