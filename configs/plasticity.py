@@ -32,7 +32,7 @@ def _quick(config: ml_collections.ConfigDict) -> None:
 def _digits(config: ml_collections.ConfigDict) -> None:
     """scikit-learn's digits, N = 64: decays 10 times as large."""
     config.update(dataset="digits", num_tasks=30, num_images=1000, num_random_images=200)
-    config.weight_decays = tuple(10 * value for value in config.weight_decays)
+    config.weight_decays = tuple(round(10 * value, 9) for value in config.weight_decays)
 
 
 VARIANTS = {"full": unchanged, "adam": _adam, "quick": _quick, "digits": _digits}

@@ -102,14 +102,14 @@ def test_a_killed_run_goes_on_with_the_same_bits(finished, tmp_path):
 
 
 def test_adam_learns_too(tmp_path):
-    adam = ("--config.optimizer=adam", "--config.learning_rate=0.001")
+    adam = ("--config.optimizer=adam", "--config.learning_rate=0.005", "--config.num_tasks=10", "--config.epochs=5")
     few = ("--config.kinds=('permuted',)", "--config.weight_decays=(0.0,)", "--config.ways=('hold_at_edge',)")
-    result = run(tmp_path / "run", *FEW, *few, *adam)
+    result = run(tmp_path / "run", *few, *adam)
     assert result.returncode == 2
     assert "momentum = 0.5: must be 0 with optimizer = 'adam'" in result.stderr
-    result = run(tmp_path / "run", *FEW, *few, *adam, "--config.momentum=0.0")
+    result = run(tmp_path / "run", *few, *adam, "--config.momentum=0.0")
     assert result.returncode == 0, result.stderr
-    assert (read_npz(tmp_path / "run" / "plasticity.npz")["accuracy"][..., -1] > 0.4).all()
+    assert (read_npz(tmp_path / "run" / "plasticity.npz")["accuracy"] > 0.6).all()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_wide_networks_are_trained_one_by_one_and_narrow_ones_together():
 @pytest.mark.parametrize("variant", configs.VARIANTS)
 def test_every_variant_has_both_kinds_and_all_that_is_compared(variant):
     config = config_of(variant)
-    assert configs.get_config(variant).keys() == fields_of(plasticity.Config).keys()
+    assert set(configs.get_config(variant)) == fields_of(plasticity.Config).keys()
     plasticity.check(config)
     ways = plasticity.ways_of(config)
     assert ways.keys() >= {"no_decay", "hold_at_edge"}
