@@ -81,7 +81,7 @@ class Way(NamedTuple):
 
 def ways_of(config: Config) -> dict[str, Way]:
     """The ways by name, fixed decays first."""
-    decays = {f"decay_{value!r}" if value else analysis.NO_DECAY: Way(value) for value in config.weight_decays}
+    decays = {f"decay_{value!r}" if value else analysis.NO_DECAY: Way(float(value)) for value in config.weight_decays}
     renewal = Way(renewal=tasks.Renewal(config.shrink, config.perturb))
     return decays | {name: renewal if name == RENEWAL else Way(constraint=name) for name in config.ways}
 
