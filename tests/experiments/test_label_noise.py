@@ -77,7 +77,7 @@ def test_labels_are_drawn_with_the_seed_of_the_config():
     expected = data.with_label_noise(data.load("digits"), 0.3, 5)
     np.testing.assert_array_equal(loaded.train_labels, expected.train_labels)
     assert (loaded.train_labels != data.load("digits").train_labels).any()
-    assert "30% of the labels wrong" in cli.other(config)
+    assert "30% of the training labels wrong" in cli.other(config)
 
 
 def identity(directory, config):
