@@ -95,6 +95,11 @@ SUBJECTS = (
         "surrogates", ("--config.fig2_workdir=", "--config.epochs=60", "--config.keep_kernels_at=(1,60)"), keeps=False
     ),
     Subject("finite_size", ("--config.num_draws=4",), keeps=False),
+    Subject(
+        "plasticity",
+        ("--config.num_tasks=10", "--config.epochs=2", "--config.num_random_images=100", "--config.num_seeds=2"),
+        keeps=False,
+    ),
     Subject("deep", ("--config.epochs=6", "--config.width=32", "--config.num_trials=2"), keeps=False),
 )
 

@@ -191,9 +191,10 @@ def setting(config: Any) -> str:
 
 
 def other(config: TrainingConfig) -> str:
-    """What of a training is not the paper's: schedule and loss, in words for a title."""
+    """What of a training is not the paper's: schedule, loss and label noise, in words for a title."""
     schedule = "" if config.schedule == "constant" else f", {config.schedule} schedule"
-    return schedule + ("" if config.loss == "cross_entropy" else f", {config.loss.replace('_', ' ')}")
+    loss = "" if config.loss == "cross_entropy" else f", {config.loss.replace('_', ' ')}"
+    return schedule + loss + (f", {config.label_noise:.0%} of the training labels wrong" if config.label_noise else "")
 
 
 def fail(error: object) -> NoReturn:
