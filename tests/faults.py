@@ -82,12 +82,14 @@ SUBJECTS = (
         "optimum",
         (
             *_swept(
+                learning_rate=(0.08, 0.02),
+                epochs=(90, 90),
                 schedule=("constant", "cosine"),
                 constraint=("none", "hold_two_sided"),
                 target=(1.0, 2.0),
                 weight_decay=(0.0, 0.0),
             ),
-            *("--config.epochs=90", _SEED, _OFTEN),
+            *(_SEED, _OFTEN),
         ),
     ),
     Subject("profile", ("--config.epochs=3", "--config.depth=2"), keeps=False),
@@ -98,6 +100,11 @@ SUBJECTS = (
     Subject(
         "plasticity",
         ("--config.num_tasks=10", "--config.epochs=2", "--config.num_random_images=100", "--config.num_seeds=2"),
+        keeps=False,
+    ),
+    Subject(
+        "three_edges",
+        ("--config.learning_rates=(0.08,0.16)", "--config.num_windows=3", "--config.window_epochs=1"),
         keeps=False,
     ),
     Subject("deep", ("--config.epochs=6", "--config.width=32", "--config.num_trials=2"), keeps=False),

@@ -42,6 +42,7 @@ MODULES = {
     "edgechaos/theory/scaling.py": ("tests/theory/test_scaling.py",),
     "edgechaos/theory/weight_decay.py": ("tests/theory/test_weight_decay.py",),
     "edgechaos/dynamics/lyapunov.py": ("tests/dynamics/test_lyapunov.py", "tests/dynamics/test_driven.py"),
+    "edgechaos/dynamics/tangents.py": ("tests/dynamics/test_tangents.py", "tests/training/test_stability.py"),
     "edgechaos/dynamics/frames.py": ("tests/dynamics/test_driven.py", "tests/dynamics/test_lyapunov.py"),
     "edgechaos/dynamics/twins.py": ("tests/dynamics/test_lyapunov.py",),
     "edgechaos/dynamics/diagram.py": ("tests/dynamics/test_diagram.py",),
@@ -55,6 +56,7 @@ MODULES = {
     "edgechaos/training/order.py": ("tests/training/test_order.py",),
     "edgechaos/training/optim.py": ("tests/training/test_optim.py",),
     "edgechaos/training/tasks.py": ("tests/training/test_tasks.py",),
+    "edgechaos/training/stability.py": ("tests/training/test_stability.py",),
     "edgechaos/training/hold.py": (
         "tests/training/test_hold.py",
         *(f"tests/training/test_hold_{name}.py" for name in _HOLD),
@@ -67,6 +69,7 @@ MODULES = {
     "edgechaos/analysis/finite_size.py": ("tests/analysis/test_finite_size.py",),
     "edgechaos/analysis/plasticity.py": ("tests/analysis/test_plasticity.py",),
     "edgechaos/analysis/surrogates.py": ("tests/experiments/test_surrogates.py",),
+    "edgechaos/analysis/three_edges.py": ("tests/analysis/test_three_edges.py",),
     "edgechaos/analysis/history.py": ("tests/analysis", *_COLLAPSE),
     "edgechaos/analysis/intervals.py": ("tests/analysis/test_intervals.py",),
     "edgechaos/analysis/numbers.py": _COLLAPSE,

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from edgechaos import errors
 from edgechaos.dynamics import frames
+from edgechaos.dynamics.tangents import push, random_tangent
 from edgechaos.dynamics.twins import Step, check, norm, over_batch, twin_trajectories
 
 _BATCHES = 32  # of the batch-means standard error
@@ -117,15 +118,10 @@ def lyapunov_exponent(
         def iterate(
             pair: tuple[jax.Array, jax.Array], u: jax.Array | None
         ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-            x, tangent = jax.jvp(_driven(step, u), pair[:1], pair[1:])
-            # the sum of squares of a tangent below 1e-19 would underflow
-            largest = jnp.abs(tangent).max()
-            scaled = tangent / jnp.where(largest > 0, largest, 1)
-            size = jnp.linalg.norm(scaled)
-            return (x, scaled / jnp.where(size > 0, size, 1)), jnp.log(largest) + jnp.log(size)
+            pushed = push(_driven(step, u), *pair)
+            return (pushed.state, pushed.tangent), pushed.growth
 
-        tangent = jax.random.normal(key, x.shape, x.dtype)
-        start, _ = jax.lax.scan(iterate, (x, tangent / jnp.linalg.norm(tangent)), before, length=num_transient)
+        start, _ = jax.lax.scan(iterate, (x, random_tangent(key, x)), before, length=num_transient)
         return summarise(jax.lax.scan(iterate, start, averaged, length=num_iterations)[1])
 
     return over_batch(exponent, x0, key)

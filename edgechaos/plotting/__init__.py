@@ -37,6 +37,7 @@ with extra("experiments"):
     )
     from edgechaos.plotting.finite import collapse, edges, exponents_against_j, finite_edge, lines, ranked, shares
     from edgechaos.plotting.optimum import Ends, against_j_squared, ranges
+    from edgechaos.plotting.passages import passages
     from edgechaos.plotting.style import COLORS, EDGE, MARK, PREDICTION, TEST, TRAIN, color_of, deviation, figure
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "mark_cells",
     "mark_epochs",
     "network",
+    "passages",
     "path",
     "phase_map",
     "points",

@@ -8,10 +8,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-from edgechaos.plotting.style import EDGE, MARK, PREDICTION, TEST, TRAIN, deviation
+from edgechaos.plotting.style import COLORS, EDGE, MARK, PREDICTION, TEST, TRAIN, deviation
 
 _TICKS = (0.25, 0.5, 1, 2, 4)
-_LOOKS = ((TEST, "o-"), (TRAIN, "s--"), (MARK, "*"))
+_LOOKS = ((TEST, "o-"), (TRAIN, "s--"), (MARK, "*"), (COLORS[2], "^:"), (COLORS[5], "D:"))
 
 
 class Ends(NamedTuple):
@@ -31,7 +31,7 @@ def against_j_squared(
 
     Args:
       axes: to draw in, with a logarithmic J^2.
-      ends: for each kind of runs, in the order of three looks.
+      ends: for each kind of runs, in the order of five looks.
       way: J^2 and the quantity along a run; empty for none.
       label: of the way.
     """

@@ -8,6 +8,7 @@ from edgechaos.training.epochs import (
     Spec,
     TrainState,
     advance,
+    epoch_map,
     evaluate,
     init_state,
     make_train,
@@ -16,19 +17,24 @@ from edgechaos.training.epochs import (
     train_step,
 )
 from edgechaos.training.members import advance_members, start_members, train_one
+from edgechaos.training.stability import Sharpness, sharpness, stable_sharpness
 
 __all__ = [
     "CONSTRAINTS",
     "LOSSES",
     "Hyperparameters",
     "Metrics",
+    "Sharpness",
     "Spec",
     "TrainState",
     "advance",
     "advance_members",
+    "epoch_map",
     "evaluate",
     "init_state",
     "make_train",
+    "sharpness",
+    "stable_sharpness",
     "start",
     "start_members",
     "train_epoch",

@@ -19,6 +19,8 @@ from edgechaos.training.network import Classifier
 from edgechaos.training.optim import adam, sgd
 from edgechaos.training.order import order_parameters
 
+Weights = tuple[optax.Params, optax.OptState]
+
 _EVALUATION_CHUNK = 2000
 
 
@@ -208,6 +210,26 @@ def train_epoch(
         totals = jax.tree.map(lambda total, value: total + remainder * value, totals, last)
     loss, accuracy = jax.tree.map(lambda total: total / num_samples, totals)
     return dataclasses.replace(state, epoch=state.epoch + 1), (loss, accuracy)
+
+
+def epoch_map(
+    epoch: Int[AnyArray, ""], key: PRNGKeyArray, hyperparameters: Hyperparameters, dataset: Dataset, spec: Spec
+) -> Callable[[Weights], Weights]:
+    """`train_epoch` as a map of (parameters, optimizer state), whose derivative says what a small difference becomes.
+
+    Args:
+      epoch: epochs before it; runs of the same key and epoch see the same minibatches.
+      key: of the run.
+      hyperparameters: traced numbers.
+      dataset: on the device.
+      spec: static description, with a constraint whose state has real numbers only.
+    """
+
+    def advanced(weights: Weights) -> Weights:
+        state, _ = train_epoch(TrainState(*weights, epoch), key, hyperparameters, dataset, spec)
+        return state.params, state.optimizer_state
+
+    return advanced
 
 
 def evaluate(
