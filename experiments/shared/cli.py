@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 import jax
 from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from edgechaos import files, runs
@@ -99,6 +100,7 @@ def _parse(name: str, known: Mapping[str, fields.Field], arguments: list[str]) -
 
 def _set_up(is_sweep: bool) -> None:
     """Other processes, devices, messages, compiled programs: what comes before the first computation."""
+    absl_logging.set_verbosity(absl_logging.WARNING)  # JAX tells which devices it does not find
     if is_sweep:
         _connect()
     refusals.require_devices()
