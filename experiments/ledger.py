@@ -39,9 +39,9 @@ DATA_SETS = {
 DATA_SETS_HEAD = """
 ## Data sets
 
-The growth constant D, and the weight decay λ that holds a network at the edge, J = 1: according to Eq. 9, according
-to the guideline's probe of about 30 epochs, and according to long runs (Fig. 6), interpolated to the λ whose run ends
-at J² = 1. Values are means and standard deviations over seeds. The verification (`--verify`) trains with the λ of the
+The growth constant D, and the weight decay λ that holds a network at the edge, J = 1, from three sources: Eq. 9, the
+guideline's probe (a training run of about 30 epochs), and long runs (Fig. 6), interpolated to the λ whose run ends at
+J² = 1. Values are means and standard deviations over seeds. The verification (`--verify`) trains with the λ of the
 probe and gives J² at the end. For MNIST and the digits the λ of the probe is an upper bound, because it was still
 falling when the probe ended.
 
@@ -60,11 +60,15 @@ spread stayed the same.
 - The interval comes from the scatter of the seeds. If there is only one seed and the number comes from a fit, the
   interval is that of the fit, together with the 0.5 % by which the slopes of three seeds scatter. Otherwise one seed
   decides nothing.
-- "(ours)" marks numbers that are not in the paper.
+- The interval is the mean plus and minus a multiple of its standard error. For a number that cannot be negative, such
+  as a range, it may reach below 0.
+- A range, where it is a number of ours, is the largest minus the smallest value, divided by the mean.
+- "(ours)" marks claims or numbers that are not in the paper; those of the "authors' record" are in files that belong to
+  their code.
 - "Paper" settings are those of the paper. "Scaled" settings have a larger scale factor, learning rate / ((1 -
   momentum) batch size), and proportionally fewer epochs.
-- For each claim a test applies the same rule to a result that would contradict it. This must not come out as
-  reproduced.
+- For each claim a test invents a result that would contradict it and applies the same rule. The rule must not call it
+  reproduced. Some remarks name this alternative.
 
 | claim, its number | paper | ours, 95 % interval | allowed, why | settings | seeds | verdict | command | remark |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -94,7 +98,8 @@ def row(claim: Claim, results: Path) -> str:
 def brief_row(claim: Claim, results: Path) -> str:
     """One line of README's table."""
     ours, seeds, verdict = judged(claim, results / claim.results)
-    return f"| {claim.brief} | {claim.settings} | {seeds} | {claim.paper} | {ours} | {verdict} |"
+    cells = [claim.brief, claim.settings, seeds, claim.paper, range_in_words(claim), ours, verdict]
+    return f"| {' | '.join(cells)} |"
 
 
 def judged(claim: Claim, folder: Path) -> tuple[str, str, str]:
@@ -104,7 +109,7 @@ def judged(claim: Claim, folder: Path) -> tuple[str, str, str]:
     verdict = analysis.verdict(interval, claim.allowed)
     if verdict == analysis.UNDECIDED:
         needed = analysis.seeds_to_decide(found.values, claim.allowed)
-        verdict += f" ({needed} seeds would do)" if needed else ""
+        verdict += f" ({needed} seeds would decide)" if needed else ""
     seeds = f"{interval.num_seeds}{', by the fit' if _is_fit(found) else ''}"
     return in_words(interval, claim.shown), seeds, verdict
 

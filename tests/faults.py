@@ -98,6 +98,11 @@ SUBJECTS = (
     ),
     Subject("finite_size", ("--config.num_draws=4",), keeps=False),
     Subject(
+        "plasticity",
+        ("--config.num_tasks=10", "--config.epochs=2", "--config.num_random_images=100", "--config.num_seeds=2"),
+        keeps=False,
+    ),
+    Subject(
         "three_edges",
         ("--config.learning_rates=(0.08,0.16)", "--config.num_windows=3", "--config.window_epochs=1"),
         keeps=False,

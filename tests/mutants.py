@@ -52,8 +52,10 @@ MODULES = {
     "edgechaos/dynamics/attractors.py": ("tests/dynamics/test_attractors.py",),
     "edgechaos/dynamics/finite_size.py": ("tests/dynamics/test_finite_size.py",),
     "edgechaos/dynamics/surrogates.py": ("tests/dynamics/test_surrogates.py",),
+    "edgechaos/data/noise.py": ("tests/data/test_noise.py",),
     "edgechaos/training/order.py": ("tests/training/test_order.py",),
     "edgechaos/training/optim.py": ("tests/training/test_optim.py",),
+    "edgechaos/training/tasks.py": ("tests/training/test_tasks.py",),
     "edgechaos/training/stability.py": ("tests/training/test_stability.py",),
     "edgechaos/training/hold.py": (
         "tests/training/test_hold.py",
@@ -65,6 +67,7 @@ MODULES = {
     "edgechaos/analysis/decays.py": ("tests/analysis/test_decays.py", "tests/experiments/test_theories.py"),
     "edgechaos/analysis/fits.py": _COLLAPSE,
     "edgechaos/analysis/finite_size.py": ("tests/analysis/test_finite_size.py",),
+    "edgechaos/analysis/plasticity.py": ("tests/analysis/test_plasticity.py",),
     "edgechaos/analysis/surrogates.py": ("tests/experiments/test_surrogates.py",),
     "edgechaos/analysis/three_edges.py": ("tests/analysis/test_three_edges.py",),
     "edgechaos/analysis/history.py": ("tests/analysis", *_COLLAPSE),

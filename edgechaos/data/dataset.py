@@ -21,7 +21,10 @@ class Dataset:
 
 
 def validation_split(dataset: Dataset, seed: int) -> Dataset:
-    """The training set without a random sixth, which takes the place of the test set."""
+    """The training set without a random sixth, which takes the place of the test set.
+
+    Label noise of the training set is in both parts, as in practice, where held-out labels are no better than others.
+    """
     number = len(dataset.train_labels)
     shuffled = np.random.default_rng(seed).permutation(number)
     held_out, kept = np.split(shuffled, [number - round(KEPT * number)])

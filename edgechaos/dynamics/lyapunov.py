@@ -18,6 +18,7 @@ from edgechaos.dynamics.tangents import push, random_tangent
 from edgechaos.dynamics.twins import Step, check, norm, over_batch, twin_trajectories
 
 _BATCHES = 32  # of the batch-means standard error
+_FURTHEST = 16  # iterations after which the growth of a frame is taken
 
 
 @struct.dataclass
@@ -137,14 +138,15 @@ def lyapunov_spectrum(
 ) -> Lyapunov:
     """The largest `num_exponents` Lyapunov exponents, in falling order up to their errors, by a frame and QR.
 
-    The frame is factorised as rarely as its growth so far allows (every 1 to 16 iterations); the growth in between
+    The frame is factorised as rarely as its growth so far allows, every 1 to 16 iterations. Its growth is taken at the
+    first factorisation after the end of each of the 32 batches, and at least about every 16 iterations; in between it
     is divided equally. The exponents can be differentiated like `lyapunov_exponent`.
 
     Args:
       step: x [N] -> x [N], differentiable; with inputs (x [N], u) -> x [N].
       x0: one state, or a batch.
-      num_exponents: k in [1, N]; an iteration costs one linearisation, k products with it, and sometimes a QR of [N,
-        k].
+      num_exponents: k in [1, N]; an iteration costs one linearisation, k products with it, and sometimes an elimination
+        in [N, k].
       num_iterations: >= 1 that are averaged over.
       num_transient: >= 0 before them, in which state and frame settle.
       key: PRNG key of the first frame; default: a fixed one.
@@ -171,24 +173,26 @@ def lyapunov_spectrum(
         def iterate(
             carry: tuple[jax.Array, frames.Frame], row: tuple[Bool[Array, ""], jax.Array | None]
         ) -> tuple[tuple[jax.Array, frames.Frame], frames.Growth]:
-            last, u = row
+            wanted, u = row
             new, push = jax.linearize(_driven(step, u), carry[0])
-            frame, growth = frames.push_frame(carry[1], push, x.dtype, last)
+            frame, growth = frames.push_frame(carry[1], push, x.dtype, wanted)
             return (new, frame), growth
 
         wide = jnp.promote_types(x.dtype, jnp.float32)
         start = x, frames.start_frame(jax.random.normal(key, (len(x), num_exponents), wide).T)
-        (x, frame), _ = jax.lax.scan(iterate, start, (_last(num_transient), before))
+        (x, frame), _ = jax.lax.scan(iterate, start, (jnp.zeros(num_transient, bool), before))
         start = x, frames.start_frame(frame.rows)
-        (_, frame), growth = jax.lax.scan(iterate, start, (_last(num_iterations), averaged))
+        (_, frame), growth = jax.lax.scan(iterate, start, (_ends(num_iterations), averaged))
         return summarise(frames.spread(frames.complete(growth, frame)))
 
     return over_batch(spectrum, x0, jax.random.key(0) if key is None else key)
 
 
-def _last(length: int) -> Bool[Array, "length"]:
-    """True in the last iteration."""
-    return jnp.arange(length) == length - 1
+def _ends(num_iterations: int) -> Bool[Array, "iterations"]:
+    """True at the ends of the batches of `summarise`, and at least at every sixteenth iteration before them."""
+    size = max(1, num_iterations // _BATCHES)
+    left = jnp.arange(num_iterations)[::-1]
+    return (left % size) % _FURTHEST == 0
 
 
 def _twins_meet(step: Step, x: jax.Array, key: PRNGKeyArray, num_iterations: int) -> bool:

@@ -5,6 +5,7 @@ from edgechaos.errors import extra
 with extra("experiments"):
     from edgechaos.plotting.curves import (
         branches,
+        by_task,
         edge_line,
         kernels_against_step,
         line_fit,
@@ -50,6 +51,7 @@ __all__ = [
     "against_j",
     "against_j_squared",
     "branches",
+    "by_task",
     "cells",
     "collapse",
     "color_of",

@@ -34,6 +34,14 @@ def trajectory(axes: Axes, values: Float[np.ndarray, "members epochs"], color: s
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
+def by_task(axes: Axes, values: Mapping[str, Float[np.ndarray, "seeds tasks"]]) -> None:
+    """Named values against the number of the task, from 1 on: means over the seeds with bands, as trajectories have."""
+    for run, (name, some) in enumerate(values.items()):
+        _mean_and_band(axes, np.arange(1, some.shape[1] + 1), some, color=color_of(run), label=name)
+    axes.set_xlabel("task")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
 def line_fit(
     axes: Axes, slope: float, intercept: float, times: Float[np.ndarray, "epochs"], label: str = "line fit (Eq. 4)"
 ) -> None:

@@ -59,6 +59,16 @@ class TrainingConfig(ResumableConfig):
             "",
         )
     )
+    label_noise: float = declared(
+        _later(
+            real(
+                lambda value: 0 <= value < 1,
+                "in [0, 1)",
+                "share of the training labels that are replaced by other classes, drawn with `seed` for all members",
+                0.0,
+            )
+        )
+    )
     learning_rate: float = declared(
         real(lambda value: value > 0, "> 0", "learning rate eta of Eq. 6", paper.LEARNING_RATE, "traced")
     )
@@ -162,10 +172,11 @@ AXES = axes_of(TRAINING_FIELDS)
 MEMBER_FIELDS = (*AXES, "seed", "num_seeds", "sweep", "sweep_mode")  # what tells the members
 # what a config or a history meant before it had these fields
 FORMER = {name: field.default for name, field in TRAINING_FIELDS.items() if field.later}
-# with other values of these a run may be resumed; the last five belong to single experiments
+# with other values of these a run may be resumed; those of the last two lines belong to single experiments
 INCIDENTAL = (
     *(name for name, field in TRAINING_FIELDS.items() if field.role == "incidental"),
     *("memory_gib", "fig2_workdir", "trials", "histories", "sizes"),
+    *("kinds", "weight_decays", "ways"),
 )
 
 

@@ -123,13 +123,14 @@ def rising_tuple(meaning: str, example: str) -> Field:
     )
 
 
-def words_tuple(words: tuple[str, ...], meaning: str) -> Field:
+def words_tuple(words: tuple[str, ...], meaning: str, role: Role = "run") -> Field:
     """A tuple of distinct words out of a few, at least one."""
     return Field(
         type=tuple,
         allows=lambda value: len(value) > 0 and set(value) <= set(words) and len(set(value)) == len(value),
         allowed=f"a tuple of distinct words out of {', '.join(words)}",
         meaning=meaning,
+        role=role,
     )
 
 
@@ -195,7 +196,7 @@ def validate(config: Mapping[str, Any], kind: type[Config]) -> Config:
         _validate_value(name, config[name], field)
     if "sweep" in fields:
         _validate_sweep(config["sweep"], config["sweep_mode"], fields)
-    if config.get("optimizer") == "adam" and (config["momentum"] or any(config["sweep"].get("momentum", ()))):
+    if config.get("optimizer") == "adam" and (config["momentum"] or any(config.get("sweep", {}).get("momentum", ()))):
         raise UserError(
             f"momentum = {config['momentum']}: must be 0 with optimizer = 'adam', "
             "which has its own parameters for momentum"

@@ -19,7 +19,7 @@ from edgechaos import training
 from edgechaos.data.dataset import Dataset
 from edgechaos.files import write_npz
 from edgechaos.runs import checkpoints, processes, workdir
-from edgechaos.runs.config import INCIDENTAL, MEMBER_FIELDS, STATIC, TRACED, TrainingConfig, as_record, spec_of
+from edgechaos.runs.config import FORMER, INCIDENTAL, MEMBER_FIELDS, STATIC, TRACED, TrainingConfig, as_record, spec_of
 from edgechaos.runs.fields import digest
 from edgechaos.runs.history import (
     Record,
@@ -196,10 +196,15 @@ def _take(tree: Any, members: Int[np.ndarray, "some"]) -> Any:
 
 
 def _identity(shared: Run, group: Group) -> str:
-    """A checkpoint fits the same members of the same config only, whatever others there are."""
+    """A checkpoint fits the same members of the same config only, whatever others there are.
+
+    A field that the checkpoint may be older than counts where it is not what configs meant before.
+    """
     members = member_keys(columns_of(shared.whole.columns, shared.sequence.of(group)))
     same_for_all = {
-        name: value for name, value in as_record(shared.config).items() if name not in (*MEMBER_FIELDS, *INCIDENTAL)
+        name: value
+        for name, value in as_record(shared.config).items()
+        if name not in (*MEMBER_FIELDS, *INCIDENTAL) and not (name in FORMER and value == FORMER[name])
     }
     return digest({**same_for_all, "members": members})
 
@@ -250,16 +255,16 @@ def _show(shared: Run, underway: Underway) -> None:
 
 
 def _save(shared: Run, underway: Underway) -> None:
-    """Writes the history for readers and the checkpoint for the next process."""
-    if processes.is_first():
-        write_npz(shared.directory / "history.npz", shared.whole.history())
-    else:
-        write_piece(shared.directory, underway.group, underway.record.state())
+    """Writes the checkpoint for the next process, and then the history for readers, which is never ahead of it."""
     state = jax.tree.map(lambda leaf: np.asarray(leaf)[: underway.group.size], underway.state)
     record = with_former_names(underway.record.state())
     content = {"state": state, "record": record, "epoch": np.array(underway.epoch)}
     folder = checkpoint_folder(shared.directory, underway.group)
     checkpoints.save(folder, underway.epoch, content, _identity(shared, underway.group))
+    if processes.is_first():
+        write_npz(shared.directory / "history.npz", shared.whole.history())
+    else:
+        write_piece(shared.directory, underway.group, underway.record.state())
 
 
 def _keep_kernels(shared: Run, underway: Underway) -> None:

@@ -47,16 +47,21 @@ def gaussian_average(
 
 
 def graded_rule_error(
-    function: Callable[[jax.Array], jax.Array], mean: jax.Array, standard_deviation: jax.Array
+    function: Callable[[jax.Array], jax.Array],
+    mean: jax.Array,
+    standard_deviation: jax.Array,
+    rounding: jax.Array | float = 0.0,
 ) -> jax.Array:
     """Relative error of `gaussian_average` of functions >= 0, as far as another number of nodes per panel tells.
 
-    An average below 1e-7 of the largest value counts as that, since rounding is all that it is. The error is large for
-    functions with fine structure far from 0, such as sin(h) where the standard deviation exceeds 8.
+    An average below `rounding`, or below 1e-7 of the largest value, counts as that, since rounding is all that it is.
+    The error is large for functions with fine structure far from 0, such as sin(h) where the standard deviation
+    exceeds 8.
     """
     first, second = (_average(function, mean, standard_deviation, rule) for rule in (_RULE, _OTHER_RULE))
     largest = function(mean + standard_deviation * jnp.linspace(-_REACH, _REACH, 65, dtype=first.dtype)).max(-1)
-    return jnp.abs(first - second) / jnp.maximum(second, 1e-7 * largest + jnp.finfo(first.dtype).tiny)
+    least = jnp.maximum(rounding, 1e-7 * largest) + jnp.finfo(first.dtype).tiny
+    return jnp.abs(first - second) / jnp.maximum(second, least)
 
 
 def _average(

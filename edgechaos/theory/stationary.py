@@ -282,8 +282,10 @@ def _end_of_way(phi: Phi, j0: jax.Array, j: jax.Array) -> _End:
 
 def _is_resolved(phi: Phi, mean: jax.Array, width: jax.Array) -> Bool[Array, ""]:
     """Whether the quadrature sees the structure of phi and its slope in a field."""
-    slope = slope_of(phi)
-    return (graded_rule_error(lambda h: jnp.stack([phi(h) ** 2, slope(h) ** 2]), mean, width) < _UNRESOLVED).all()
+    slope, eps = slope_of(phi), jnp.finfo(mean.dtype).eps
+    rounding = jnp.array([0.0, (10 * eps) ** 2], mean.dtype)  # a saturated unit has no slope, but 1 - tanh^2 has digits
+    error = graded_rule_error(lambda h: jnp.stack([phi(h) ** 2, slope(h) ** 2]), mean, width, rounding)
+    return (error < _UNRESOLVED).all()
 
 
 def solve_cell(phi: Phi, j0: jax.Array, j: jax.Array) -> Cell:

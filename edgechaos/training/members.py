@@ -37,7 +37,7 @@ def train_one(dataset: Dataset, spec: Spec, seed: int, hyperparameters: Hyperpar
     return jax.tree.map(lambda *values: np.concatenate(values), *entries)
 
 
-def _over_members(
+def over_members(
     function: Callable[..., Any], dataset: Dataset, vectorized: bool, mesh: Mesh | None, *members: Any
 ) -> Any:
     """`function(dataset, *member)` over a leading axis: by vmap or one after the other, on each device for its own."""
@@ -77,7 +77,7 @@ def start_members(
     def one(dataset: Dataset, key: PRNGKeyArray, numbers: Hyperparameters) -> tuple[TrainState, Metrics]:
         return start(key, numbers, dataset, spec)
 
-    return _over_members(one, dataset, vectorized, mesh, keys, hyperparameters)
+    return over_members(one, dataset, vectorized, mesh, keys, hyperparameters)
 
 
 @functools.partial(jax.jit, static_argnames=("spec", "vectorized", "mesh"), donate_argnames="state")
@@ -100,4 +100,4 @@ def advance_members(
     ) -> tuple[TrainState, Metrics]:
         return advance(state, key, numbers, dataset, spec)
 
-    return _over_members(one, dataset, vectorized, mesh, state, keys, hyperparameters)
+    return over_members(one, dataset, vectorized, mesh, state, keys, hyperparameters)

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 import jax
 from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from edgechaos import files, runs
@@ -99,6 +100,7 @@ def _parse(name: str, known: Mapping[str, fields.Field], arguments: list[str]) -
 
 def _set_up(is_sweep: bool) -> None:
     """Other processes, devices, messages, compiled programs: what comes before the first computation."""
+    absl_logging.set_verbosity(absl_logging.WARNING)  # JAX tells which devices it does not find
     if is_sweep:
         _connect()
     refusals.require_devices()
@@ -191,9 +193,10 @@ def setting(config: Any) -> str:
 
 
 def other(config: TrainingConfig) -> str:
-    """What of a training is not the paper's: schedule and loss, in words for a title."""
+    """What of a training is not the paper's: schedule, loss and label noise, in words for a title."""
     schedule = "" if config.schedule == "constant" else f", {config.schedule} schedule"
-    return schedule + ("" if config.loss == "cross_entropy" else f", {config.loss.replace('_', ' ')}")
+    loss = "" if config.loss == "cross_entropy" else f", {config.loss.replace('_', ' ')}"
+    return schedule + loss + (f", {config.label_noise:.0%} of the training labels wrong" if config.label_noise else "")
 
 
 def fail(error: object) -> NoReturn:

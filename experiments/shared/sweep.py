@@ -120,14 +120,15 @@ def load(config: TrainingConfig) -> Dataset:
 
 
 def load_for(config: Any, batch_size: int, share: float = 1.0) -> Dataset:
-    """The data set that a config names.
+    """The data set that a config names, with the label noise that a training run asks for.
 
     Raises:
       UserError: it cannot be had, or the `share` of it that is trained with is smaller than a batch.
     """
     dataset = data.load(config.dataset, config.data_dir or None)
     validate_batch_size(batch_size, int(share * len(dataset.train_labels)))
-    return dataset
+    noise = config.label_noise if isinstance(config, TrainingConfig) else 0.0
+    return data.with_label_noise(dataset, noise, config.seed)
 
 
 def announce(experiment: Experiment, config: Any, prepared: Any, directory: Path) -> dict[str, float]:

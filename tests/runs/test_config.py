@@ -20,7 +20,7 @@ def test_a_program_is_compiled_for_every_static_field():
 def test_roles_are_what_a_run_makes_of_them():
     assert set(AXES) == {*TRACED, *STATIC, "epochs"}
     words = {"optimizer": "sgd", "constraint": "none", "schedule": "constant", "loss": "cross_entropy"}
-    assert {**words, "target": 1.0} == FORMER
+    assert {**words, "target": 1.0, "label_noise": 0.0} == FORMER
 
 
 def test_spec_and_numbers_are_those_of_the_config():

@@ -109,6 +109,16 @@ def test_erf_in_closed_form():
     np.testing.assert_allclose(ec.chi(0.0, j, "erf"), 4 / np.pi * j**2 / np.sqrt(1 + 4 * j**2 * q0), rtol=1e-10)
 
 
+@pytest.mark.parametrize(("j0", "j"), [(7.0, 0.5), (10.0, 0.5), (12.0, 1.5), (40.0, 1.0)])
+def test_a_saturated_state_is_known_in_single_precision(j0, j):
+    """1 - tanh^2 is rounding there: chi is as good as 0, and not unknown."""
+    state = ec.fixed_point(j0, j)
+    assert state.converged
+    np.testing.assert_allclose([state.mu, state.q0], 1, atol=1e-5)
+    assert 0 <= float(ec.chi(j0, j)) < 1e-10
+    assert float(ec.predicted_distance(j0, j)) == 0
+
+
 @pytest.mark.usefixtures("double")
 def test_limits():
     np.testing.assert_allclose(ec.chi(0.0, 1e-3), 1e-6, rtol=1e-9)
