@@ -140,7 +140,8 @@ def lyapunov_spectrum(
 
     The frame is factorised as rarely as its growth so far allows, every 1 to 16 iterations. Its growth is taken at the
     first factorisation after the end of each of the 32 batches, and at least about every 16 iterations; in between it
-    is divided equally. The exponents can be differentiated like `lyapunov_exponent`.
+    is divided equally. In float32 the last few of a whole spectrum are known to about 0.2 %, and all others to 1e-4; in
+    float64 to 1e-11. The exponents can be differentiated like `lyapunov_exponent`.
 
     Args:
       step: x [N] -> x [N], differentiable; with inputs (x [N], u) -> x [N].

@@ -217,9 +217,10 @@ def test_frames_that_are_not_orthonormal_leave_exponents_as_they_are(num_iterati
     assert int(growth.span.sum()) == num_iterations
     assert known.sum() >= (wanted.sum() + 1) // 2
     error = np.abs(found - expected)
-    # 0.7 % of the slowest growth at each factorisation, some of them one way; of all others next to nothing
+    # up to 1 % of the slowest growth at each factorisation, some of them one way; of all others next to nothing
     assert error[known, :-5].max() < 0.01 + 1e-4 * num_iterations
     assert error[known].max() < 0.04 + 6e-3 * num_iterations
+    assert (error[-1] < 2e-3 * np.abs(expected[-1]) + 1e-2).all()
     if num_iterations >= 64:  # far below what the exponents are known to
         batches = np.diff(expected, axis=0)[-192:].reshape(32, 6, 60).mean(1)
         assert (error[-1] / num_iterations < 0.2 * batches.std(0, ddof=1) / 32**0.5).all()
@@ -235,7 +236,7 @@ def test_vanished_and_equal_columns_are_minus_infinity_or_rounding():
 
 
 def test_the_frame_is_left_alone_as_long_as_growth_allows():
-    """Rates of 1 and 0: rows become alike at 1 per iteration; eps^(-11/16) = 5.7e4 is reached after 10.96."""
+    """Rates of 1 and 0: rows become alike at 1 per iteration; a factor 1e4 is reached after 9.2."""
 
     def longest(rates, count):
         frame = frames.start_frame(jax.random.normal(KEY, (len(rates), len(rates))))
@@ -245,9 +246,9 @@ def test_the_frame_is_left_alone_as_long_as_growth_allows():
             frame, _ = frames.push_frame(frame, lambda v: factors * v, jnp.dtype("float32"), jnp.array(False))
             return frame, frame.age
 
-        return 1 + int(jax.lax.scan(push, frame, length=count)[1].max())
+        return 1 + int(jax.lax.scan(push, frame, length=count)[1][count // 2 :].max())  # the rates are known by then
 
-    assert longest([1.0, 0.0], 100) in (10, 11)
+    assert longest([1.0, 0.0], 600) == 9
     assert longest([0.0, 0.0], 200) == 16
     assert longest([20.0, -20.0], 4) == 1
 
