@@ -63,7 +63,7 @@ def three_runs(history: History) -> list[int]:
     end = history.final("j_squared").mean(1)
     rising = np.argsort(history.column("weight_decay"))
     nearest = int(np.nan_to_num(np.abs(end - 1), nan=np.inf).argmin())
-    return list(dict.fromkeys([int(rising[0]), nearest, int(rising[-2])]))
+    return list(dict.fromkeys([int(rising[0]), nearest, int(rising[-2:][0])]))
 
 
 def lengths(history: History) -> dict[str, Bool[np.ndarray, "members"]]:

@@ -102,3 +102,19 @@ def test_best_decay_and_the_accuracy_with_it():
     assert found["best_weight_decay"][0] == 1e-4
     np.testing.assert_array_equal(found["best_accuracy"], [0.9, 0.92])
     np.testing.assert_array_equal(found["accuracy_without_decay"], [0.8, 0.82])
+
+
+@pytest.mark.parametrize(
+    ("weight_decay", "ends", "drawn"),
+    [
+        ([0.0, 1e-5, 9e-5, 5e-4, 1e-3], [4.0, 3.0, 1.1, 0.3, 0.1], [0, 2, 3]),
+        ([9e-5], [1.1], [0]),
+        ([0, 1], [4, 1], [0, 1]),
+    ],
+)
+def test_runs_that_are_drawn(weight_decay, ends, drawn):
+    """Without decay, nearest to the edge, and the second largest decay; each once, however few there are."""
+    columns = {"weight_decay": np.array(weight_decay, float), "seed": np.zeros(len(ends), int)}
+    j_squared = np.repeat(np.array(ends, float)[:, None], 41, axis=1)
+    history = History({**columns, "j_squared": j_squared, "epochs": np.full(len(ends), 40)}, 60_000)
+    assert decays.three_runs(history) == drawn
