@@ -15,7 +15,7 @@ endif
 .PHONY: help setup variant data fig1 fig2 fig3 fig4 fig5 fig6 fig7 test lint docs bench mutants clean
 
 help:
-	@echo "make fig2 [VARIANT=quick|digits|scaled|paper]  Fig. 2 of the paper on real Fashion-MNIST (quick: about 3 minutes)"
+	@echo "make fig2 [VARIANT=quick|digits|scaled|paper]  Fig. 2 of the paper on real Fashion-MNIST (quick: about 2 minutes)"
 	@echo "make fig1, fig3, fig4, fig5, fig6, fig7        the same for the other figures"
 	@echo "make test [VERSIONS=lowest|newest]             linter, formatter check, type checker and the test suite"
 	@echo "make docs                                      builds the site in build/site"
