@@ -8,7 +8,6 @@ and ways.
 
 import dataclasses
 import functools
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ from edgechaos.data import Dataset
 from edgechaos.errors import UserError
 from edgechaos.runs import machine
 from edgechaos.runs.config import TRAINING_FIELDS, RunConfig
-from edgechaos.runs.fields import Field, declared, integer, real, validate_batch_size, words_tuple
+from edgechaos.runs.fields import Field, declared, integer, is_rising, real, validate_batch_size, words_tuple
 from edgechaos.runs.members import member_bytes, members_at_once
 from edgechaos.runs.resumable import all_once
 from edgechaos.training import tasks
@@ -36,8 +35,7 @@ RENEWAL = "shrink_and_perturb"
 
 def _rises_from_0(values: tuple) -> bool:
     """Whether values are finite numbers that rise from 0."""
-    numbers = all(type(one) in (int, float) and math.isfinite(one) for one in values)
-    return numbers and values[:1] == (0,) and sorted(set(values)) == list(values)
+    return values[:1] == (0,) and is_rising(values, (int, float), lambda one: True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ into the direction that grows most. Finished runs are kept, so the same command 
 
 import dataclasses
 import functools
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from edgechaos.data import Dataset
 from edgechaos.dynamics.tangents import push, random_tangent
 from edgechaos.errors import UserError
 from edgechaos.runs.config import TRAINING_FIELDS, RunConfig
-from edgechaos.runs.fields import Field, declared, integer
+from edgechaos.runs.fields import Field, declared, integer, is_rising
 from edgechaos.runs.resumable import all_once
 from edgechaos.theory import paper
 from experiments.shared import cli, sweep
@@ -44,8 +43,7 @@ _WORDS = {"edge": "$J^2 = 1$", "sharpness": "edge of stability", "exponent": "ex
 
 def _is_rising(values: tuple) -> bool:
     """Whether these are rising positive numbers, at least one."""
-    real = [one for one in values if type(one) in (int, float) and math.isfinite(one) and one > 0]
-    return 0 < len(real) == len(values) and sorted(set(values)) == list(values)
+    return len(values) > 0 and is_rising(values, (int, float), lambda one: one > 0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -68,15 +68,20 @@ def last(accuracy: Float[np.ndarray, "*runs tasks"]) -> Float[np.ndarray, "*runs
     return np.asarray(accuracy[..., -FEW:].mean(-1))
 
 
+def change(accuracy: Float[np.ndarray, "*runs tasks"]) -> Float[np.ndarray, "*runs"]:
+    """Of the last five tasks, less that of the first five."""
+    return last(accuracy) - first(accuracy)
+
+
 def compare(arrays: Arrays) -> dict[str, Float[np.ndarray, "seeds"]]:
     """The numbers of `expect` as measured, by seed or one for all."""
     numbers: dict[str, np.ndarray] = {}
     for place, kind in enumerate(arrays["kind"]):
         accuracy = arrays["accuracy"][place]
         for index, way in enumerate(arrays["way"]):
-            change = last(accuracy[index]) - first(accuracy[index])
-            found = interval(change.tolist())
-            of_way = {"first": first(accuracy[index]), "change": change}
+            changes = change(accuracy[index])
+            found = interval(changes.tolist())
+            of_way = {"first": first(accuracy[index]), "change": changes}
             of_way |= {"change_low": np.array([found.low]), "change_high": np.array([found.high])}
             of_way |= {name: arrays[name][place, index, :, -1] for name in ("j_squared", "saturated", "stuck")}
             numbers |= {f"{name}_at_{kind}_{way}": values for name, values in of_way.items()}
@@ -100,15 +105,15 @@ def leads(arrays: Arrays, accuracy: Float[np.ndarray, "ways seeds tasks"]) -> di
 
 def rows(arrays: Arrays) -> list[dict[str, Any]]:
     """A row for each kind and way: accuracy at both ends, its change with the interval, and the verdict on a claim."""
-    found: list[dict[str, Any]] = []
+    table: list[dict[str, Any]] = []
     for place, kind in enumerate(arrays["kind"]):
         for index, way in enumerate(arrays["way"]):
             accuracy = arrays["accuracy"][place, index]
-            change = interval((last(accuracy) - first(accuracy)).tolist())
+            found = interval(change(accuracy).tolist())
             claim, allowed = CLAIMS.get(str(way), ("", (-np.inf, np.inf)))
             row: dict[str, Any] = {"kind": str(kind), "way": str(way)}
             row |= {"first": float(first(accuracy).mean()), "last": float(last(accuracy).mean())}
-            row |= {"change": change.mean, "change_low": change.low, "change_high": change.high}
+            row |= {"change": found.mean, "change_low": found.low, "change_high": found.high}
             row |= {name: float(arrays[name][place, index, :, -1].mean()) for name in MEASURED if name != "accuracy"}
-            found.append(row | {"claim": claim, "verdict": verdict(change, allowed) if claim else ""})
-    return found
+            table.append(row | {"claim": claim, "verdict": verdict(found, allowed) if claim else ""})
+    return table

@@ -94,7 +94,7 @@ def push_frame(
 def _next_due(rates: Float[Array, "k"], age: Int[Array, ""]) -> Int[Array, ""]:
     """Iterations until one row has grown _ALIKE times as much as another, at these rates; at most one more than before.
 
-    Rounding, times the condition of a frame, is then below about 1 % of the slowest growth in float32, and 2e-11 of it
+    Rounding, times the condition of a frame, is then below about 1 % of the slowest growth in float32, and 1e-9 of it
     in float64; faster growth loses less. Rows turn towards the fastest as the gap of the rates says; and they must not
     overflow.
     """

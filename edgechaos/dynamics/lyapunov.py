@@ -136,12 +136,12 @@ def lyapunov_spectrum(
     key: PRNGKeyArray | None = None,
     inputs: Shaped[Array, "iterations ..."] | None = None,
 ) -> Lyapunov:
-    """The largest `num_exponents` Lyapunov exponents, in falling order up to their errors, by a frame and QR.
+    """The largest `num_exponents` Lyapunov exponents, in falling order up to their errors, by a frame.
 
     The frame is factorised as rarely as its growth so far allows, every 1 to 16 iterations. Its growth is taken at the
     first factorisation after the end of each of the 32 batches, and at least about every 16 iterations; in between it
     is divided equally. In float32 the last few of a whole spectrum are known to about 0.2 %, and all others to 1e-4; in
-    float64 to 1e-11. The exponents can be differentiated like `lyapunov_exponent`.
+    float64 to 1e-9. The exponents can be differentiated like `lyapunov_exponent`.
 
     Args:
       step: x [N] -> x [N], differentiable; with inputs (x [N], u) -> x [N].
@@ -175,8 +175,8 @@ def lyapunov_spectrum(
             carry: tuple[jax.Array, frames.Frame], row: tuple[Bool[Array, ""], jax.Array | None]
         ) -> tuple[tuple[jax.Array, frames.Frame], frames.Growth]:
             wanted, u = row
-            new, push = jax.linearize(_driven(step, u), carry[0])
-            frame, growth = frames.push_frame(carry[1], push, x.dtype, wanted)
+            new, derivative = jax.linearize(_driven(step, u), carry[0])
+            frame, growth = frames.push_frame(carry[1], derivative, x.dtype, wanted)
             return (new, frame), growth
 
         wide = jnp.promote_types(x.dtype, jnp.float32)

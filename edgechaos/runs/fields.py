@@ -112,11 +112,17 @@ def epochs_tuple(meaning: str, default: Any = REQUIRED) -> Field:
     )
 
 
+def is_rising(values: tuple, kinds: tuple[type, ...], allows: Callable[[Any], bool]) -> bool:
+    """Whether all values are finite numbers of these types that are allowed, each larger than the one before."""
+    known = all(type(one) in kinds and math.isfinite(one) and allows(one) for one in values)
+    return known and sorted(set(values)) == list(values)
+
+
 def rising_tuple(meaning: str, example: str) -> Field:
     """A tuple of rising numbers of something, which may be empty and does not bear on what is there."""
     return Field(
         type=tuple,
-        allows=lambda value: all(type(one) is int and one >= 1 for one in value) and sorted(set(value)) == list(value),
+        allows=lambda value: is_rising(value, (int,), lambda one: one >= 1),
         allowed=f"a tuple of rising integers >= 1, such as {example}",
         meaning=meaning,
         role="incidental",
@@ -138,11 +144,7 @@ def numbers_tuple(least: int, meaning: str) -> Field:
     """A tuple of rising integers, at least one."""
     return Field(
         type=tuple,
-        allows=lambda value: (
-            len(value) > 0
-            and all(type(one) is int and one >= least for one in value)
-            and sorted(set(value)) == [*value]
-        ),
+        allows=lambda value: len(value) > 0 and is_rising(value, (int,), lambda one: one >= least),
         allowed=f"a tuple of rising integers >= {least}",
         meaning=meaning,
     )
